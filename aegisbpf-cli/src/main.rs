@@ -1,0 +1,2 @@
+//! The command `aegisbpf`.
+fn main() {}

@@ -1,0 +1,124 @@
+//! What the engine sees of an enforcer: something that can be switched on and off, and proves which it is.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::workload::BoxError;
+
+/// Who the enforcer is. Goes into the plan and the fingerprint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Name of the product, as the reports print it.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// How it hooks into the kernel (`tracepoint`, `lsm`, …).
+    pub backend: String,
+    /// `audit` or `enforce`.
+    pub mode: String,
+    /// Where the policy came from.
+    pub policy: String,
+    /// SHA-256 of the policy text, hexadecimal.
+    pub policy_sha256: String,
+    /// The links that `protect` attaches, sorted. The treatment check compares them with what it finds.
+    pub hooks: Vec<String>,
+}
+
+/// What the enforcer has done so far. All counts are totals that only grow.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Links attached now, sorted.
+    pub links: Vec<String>,
+    /// Decisions on a matching rule: audited, denied and exempted.
+    pub hits: u64,
+    /// The part of `hits` that was audited or denied ("blocks" in the reports).
+    pub blocks: u64,
+    /// Events handed to the consumer.
+    pub events: u64,
+    /// Events lost because the ring buffer was full.
+    pub drops: u64,
+    /// Runs of each hook while [`Guard::count_runs`] was on.
+    pub runs: BTreeMap<String, u64>,
+    /// CPU time of the enforcer's own process.
+    #[serde(with = "crate::guard::nanos")]
+    pub cpu: Duration,
+}
+
+/// Memory held by the enforcer, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Proportional set size of its process. The ring buffer's pages are counted here or in `kernel`, once.
+    pub process: u64,
+    /// Its maps and programs in the kernel.
+    pub kernel: u64,
+}
+
+impl Memory {
+    /// Both together.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        self.process + self.kernel
+    }
+}
+
+/// An enforcer that can be switched on and off: ours, another product, or a fake.
+///
+/// The bare arm is "loaded, nothing attached": `release` must not unload, so that both arms differ in
+/// the hooks alone.
+pub trait Guard {
+    /// Who it is.
+    fn identity(&self) -> Identity;
+
+    /// Attaches. Returns when the hooks are in force.
+    ///
+    /// # Errors
+    /// If any planned hook could not be attached.
+    fn protect(&mut self) -> Result<(), BoxError>;
+
+    /// Detaches. Returns when no hook runs any more. Doing it twice is fine.
+    ///
+    /// # Errors
+    /// If a hook could not be detached.
+    fn release(&mut self) -> Result<(), BoxError>;
+
+    /// What it has done so far.
+    ///
+    /// # Errors
+    /// If the counters cannot be read.
+    fn evidence(&mut self) -> Result<Evidence, BoxError>;
+
+    /// Makes exactly one access that the policy denies, from a process that is not the enforcer's, and waits
+    /// until it is counted. The treatment check: one hit when protected, none when released.
+    ///
+    /// # Errors
+    /// If the access could not be made at all. (Being refused is not an error.)
+    fn touch_denied(&mut self) -> Result<(), BoxError>;
+
+    /// Switches the counting of hook runs. It costs tens of nanoseconds a run, so it is off in every timed block.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    fn count_runs(&mut self, on: bool) -> Result<(), BoxError>;
+
+    /// Memory held now.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn memory(&mut self) -> Result<Memory, BoxError>;
+}
+
+pub(crate) mod nanos {
+    //! Durations as whole nanoseconds, so that a record replays bit for bit.
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(d: &Duration, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_u64(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+        u64::deserialize(d).map(Duration::from_nanos)
+    }
+}

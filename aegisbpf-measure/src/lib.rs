@@ -1,0 +1,3 @@
+//! Measures what an enforcer costs on a workload, and decides.
+pub mod guard;
+pub mod workload;
