@@ -1,0 +1,148 @@
+//! The policy language: text to rules and back. Pure: nothing here touches the host, the kernel or a clock, so that
+//! a policy can be checked anywhere and by anyone.
+//!
+//! ```text
+//! text ──parse──► lines with places ──lower──► rules ──render──► text
+//! ```
+//!
+//! What only the host knows (which file a path names now) is the business of [`resolve`](crate::resolve).
+
+mod lower;
+mod parse;
+mod problem;
+mod render;
+mod rule;
+mod section;
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+pub use self::problem::{Problem, Problems, Severity};
+pub(crate) use self::problem::{Span, quote};
+pub(crate) use self::rule::CGROUP_PREFIX;
+pub use self::rule::{CgroupRef, Effect, Object, Operation, Origin, Rule, RuleId, Subject};
+
+/// A policy without errors.
+///
+/// ```
+/// use aegisbpf_core::policy::Policy;
+///
+/// let policy = Policy::parse("version=1\n[deny_path]\n/etc/shadow\n", "example.conf")?;
+/// let (id, rule) = policy.iter().next().expect("the one rule");
+/// assert_eq!(id.number(), 1);
+/// assert_eq!(rule.label(), "example.conf:3 /etc/shadow");
+/// # Ok::<(), aegisbpf_core::policy::Problems>(())
+/// ```
+///
+/// Two policies are equal if they have the same version and their rules mean and are noted the same, whatever the
+/// order of the lines, their file and their spelling. Equal policies have equal canonical text ([`fmt::Display`]),
+/// and parsing that text gives an equal policy.
+#[derive(Clone, Debug, Serialize)]
+pub struct Policy {
+    version: u8,
+    #[serde(skip)]
+    source: Arc<str>,
+    rules: Vec<Rule>,
+    #[serde(skip)]
+    warnings: Problems,
+}
+
+impl Policy {
+    /// Reads a policy. `source` is the name that origins show, usually the file's.
+    ///
+    /// # Errors
+    /// All problems of the text, with the warnings among them, if at least one is an error.
+    pub fn parse(text: &str, source: impl Into<Arc<str>>) -> Result<Self, Problems> {
+        let source = source.into();
+        let mut problems = Problems::default();
+        let document = parse::parse(text, &source, &mut problems);
+        let rules = lower::lower(&document, &mut problems);
+        let warnings = problems.verdict()?;
+        let version = document
+            .version
+            .expect("a missing or wrong version is an error, which has returned above");
+        Ok(Self {
+            version,
+            source,
+            rules,
+            warnings,
+        })
+    }
+
+    /// Reads a policy from bytes that should be UTF-8, as a file has them.
+    ///
+    /// # Errors
+    /// As [`Policy::parse`], and the place of the first byte that is not UTF-8.
+    pub fn parse_bytes(bytes: &[u8], source: impl Into<Arc<str>>) -> Result<Self, Problems> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::parse(text, source),
+            Err(error) => Err(parse::not_utf8(bytes, error.valid_up_to(), &source.into())),
+        }
+    }
+
+    /// The format version that the text states.
+    #[must_use]
+    pub fn version(&self) -> u8 {
+        self.version
+    }
+
+    /// The name of the file or text, as it was given.
+    #[must_use]
+    pub fn source(&self) -> &Arc<str> {
+        &self.source
+    }
+
+    /// The rules, in the order of their lines; the first has the id 1.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The rules with their ids.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (RuleId, &Rule)> {
+        self.rules
+            .iter()
+            .enumerate()
+            .map(|(index, rule)| (RuleId::from_index(index), rule))
+    }
+
+    /// The rule of that id, if the policy has one.
+    #[must_use]
+    pub fn rule(&self, id: RuleId) -> Option<&Rule> {
+        self.rules.get(id.index())
+    }
+
+    /// What the text says that its author perhaps did not mean.
+    #[must_use]
+    pub fn warnings(&self) -> &Problems {
+        &self.warnings
+    }
+}
+
+/// Reads a policy that has no name; origins call it `policy`.
+impl FromStr for Policy {
+    type Err = Problems;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text, "policy")
+    }
+}
+
+/// The canonical text: one section after another, entries sorted and in one spelling.
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        render::render(self, f)
+    }
+}
+
+impl PartialEq for Policy {
+    fn eq(&self, other: &Self) -> bool {
+        self.version == other.version
+            && render::canonical(&self.rules) == render::canonical(&other.rules)
+    }
+}
+
+impl Eq for Policy {}
