@@ -1,1 +1,13 @@
-//! Workloads.
+//! Real workloads, each run without and with the enforcer in turn.
+//!
+//! `cargo test --release -p workload-tests -- --ignored` runs them all; `docs/WORKLOADS.md` says what each one
+//! does and how its verdict is read.
+
+pub mod budget;
+pub mod corpus;
+pub mod cpu;
+pub mod load;
+pub mod scratch;
+pub mod service;
+pub mod workload;
+pub mod workloads;

@@ -1,0 +1,87 @@
+//! Every workload, short and without an enforcer: it does its work, proves it, and cleans up.
+
+use std::{fs, time::Duration};
+
+use aegisbpf_measure::workload::{Block, Kind, Load, Sample};
+use workload_tests::{
+    scratch::Scratch,
+    workload::{Workload, missing},
+    workloads::{
+        files_grep_large::GrepLarge, files_many_small::ManySmall, web_embedded::Embedded,
+        web_nginx_static::NginxStatic,
+    },
+};
+
+/// Runs a closed-loop window, and for services an open-loop one at half of that rate.
+fn samples(workload: &dyn Workload) -> Vec<Sample> {
+    let missing = missing(workload.requires());
+    if !missing.is_empty() {
+        eprintln!("{}: ignored: {missing:?}", workload.name());
+        return Vec::new();
+    }
+    let scratch = Scratch::new().unwrap();
+    let mut session = workload.prepare(scratch.path()).unwrap();
+    assert!(session.opens_per_operation() > 0.0);
+    let closed = Block {
+        seed: 1,
+        settle: Duration::from_millis(50),
+        window: Duration::from_millis(500),
+        load: Load::Closed,
+    };
+    let mut samples = vec![session.run(&closed).unwrap()];
+    if session.kind() == Kind::Service {
+        let rate = samples[0].operations as f64 / samples[0].wall.as_secs_f64() / 2.0;
+        let open = Block {
+            load: Load::Open { rate },
+            ..closed
+        };
+        samples.push(session.run(&open).unwrap());
+    }
+    drop(session);
+    let path = scratch.path().to_owned();
+    drop(scratch);
+    assert!(!fs::exists(path).unwrap());
+    samples
+}
+
+#[track_caller]
+fn check(workload: &dyn Workload) {
+    for sample in samples(workload) {
+        println!(
+            "{}: {} operations in {:.0?}, cpu {:.0?}, generator {:.0?}, lag p99 {:?}, p50 {:?} ns",
+            workload.name(),
+            sample.operations,
+            sample.wall,
+            sample.cpu,
+            sample.generator_cpu,
+            sample.lag_p99,
+            sample
+                .latency
+                .as_ref()
+                .map(|latency| latency.value_at_quantile(0.5)),
+        );
+        assert!(sample.errors.is_empty(), "{:?}", sample.errors);
+        assert!(sample.operations > 0);
+        assert!(sample.cpu > Duration::ZERO);
+    }
+}
+
+#[test]
+fn web_embedded_answers_with_verified_files() {
+    check(&Embedded);
+}
+
+#[test]
+fn web_nginx_static_answers_with_verified_files() {
+    check(&NginxStatic);
+}
+
+#[test]
+fn files_many_small_finds_every_needle() {
+    check(&ManySmall);
+}
+
+#[test]
+fn files_grep_large_finds_every_needle() {
+    check(&GrepLarge { mebibytes: 16 });
+}
