@@ -2,6 +2,7 @@
 
 pub mod cgroup;
 pub mod file_id;
+mod mounts;
 pub mod policy;
 mod policy_file;
 pub mod resolve;

@@ -1,7 +1,12 @@
 //! Reading a policy from a file, and the files that are not trusted with one.
 
-use std::io;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+use nix::unistd::Uid;
 
 use crate::policy::{Policy, Problems};
 
@@ -10,7 +15,7 @@ use crate::policy::{Policy, Problems};
 #[non_exhaustive]
 pub enum PolicyFileError {
     /// The file could not be opened or read.
-    #[error("cannot read the policy {}", path.display())]
+    #[error("cannot read the policy {}{}", path.display(), hint(source))]
     Read {
         /// The file.
         path: PathBuf,
@@ -64,18 +69,74 @@ pub enum PolicyFileError {
     Invalid(#[from] Problems),
 }
 
+/// The most bytes that a policy file may have: enough for a million rules.
+const SIZE_LIMIT: u64 = 64 << 20;
+
 impl Policy {
     /// Reads the policy file `path`.
     ///
     /// # Errors
-    /// The file is refused unread if it is not a regular file, is larger than 64 MiB, or may be changed by
-    /// anyone but root and the caller. Otherwise as [`Policy::parse`].
+    /// The file is refused unread if it is not a regular file, is larger than 64 MiB, or may be changed by anyone but
+    /// root and the caller. Otherwise as [`Policy::parse`].
     pub fn from_path(path: impl AsRef<Path>) -> Result<Self, PolicyFileError> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|source| PolicyFileError::Read {
+        let read = |source| PolicyFileError::Read {
             path: path.into(),
             source,
-        })?;
+        };
+        // Without O_NONBLOCK, opening a pipe would wait for a writer.
+        let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let file = File::options()
+            .read(true)
+            .custom_flags(flags.bits())
+            .open(path)
+            .map_err(read)?;
+        trust(path, &file.metadata().map_err(read)?)?;
+        let mut bytes = Vec::new();
+        file.take(SIZE_LIMIT + 1)
+            .read_to_end(&mut bytes)
+            .map_err(read)?;
+        if bytes.len() as u64 > SIZE_LIMIT {
+            return Err(PolicyFileError::TooLarge {
+                path: path.into(),
+                limit: SIZE_LIMIT,
+            });
+        }
         Ok(Self::parse_bytes(&bytes, path.display().to_string())?)
+    }
+}
+
+/// Refuses a file that is none, or that others could change.
+fn trust(path: &Path, meta: &Metadata) -> Result<(), PolicyFileError> {
+    let path = path.to_owned();
+    if meta.is_dir() {
+        return Err(PolicyFileError::Directory { path });
+    }
+    if !meta.is_file() {
+        return Err(PolicyFileError::NotRegular { path });
+    }
+    let mode = meta.mode() & 0o7777;
+    if mode & 0o022 != 0 {
+        return Err(PolicyFileError::Writable { path, mode });
+    }
+    let owner = meta.uid();
+    if owner != 0 && owner != Uid::effective().as_raw() {
+        return Err(PolicyFileError::Owner { path, owner });
+    }
+    if meta.len() > SIZE_LIMIT {
+        return Err(PolicyFileError::TooLarge {
+            path,
+            limit: SIZE_LIMIT,
+        });
+    }
+    Ok(())
+}
+
+/// What to do about an error of the system.
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => ": there is no such file, check its name",
+        io::ErrorKind::PermissionDenied => ": run as root or as a user who may read it",
+        _ => "",
     }
 }

@@ -1,13 +1,19 @@
 //! A policy on this host: which file a path names now, which id a cgroup has. The only step that reads the host for a
 //! policy; it asks for metadata and opens none of the files.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::cgroup::CgroupTree;
 use crate::file_id::FileId;
-use crate::policy::{Policy, Problems, RuleId};
+use crate::mounts::Mounts;
+use crate::policy::{CgroupRef, Object, Policy, Problems, Rule, RuleId, Span, Subject};
 
 /// What a rule stands for on this host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -125,6 +131,186 @@ impl Resolution {
 /// # Errors
 /// All problems, warnings included, if a rule cannot hold on this host whatever happens: a directory where a file is
 /// meant.
-pub fn resolve(_policy: &Policy) -> Result<Resolution, Problems> {
-    Ok(Resolution::default())
+pub fn resolve(policy: &Policy) -> Result<Resolution, Problems> {
+    // Without proc, files can still be looked up; cgroups say why they cannot.
+    let mounts = Mounts::read().unwrap_or_default();
+    let tree = CgroupTree::among(&mounts).ok();
+    let gone = tree
+        .as_ref()
+        .map_or_else(BTreeSet::new, |tree| gone(policy, tree));
+    let mut resolver = Resolver {
+        mounts,
+        tree,
+        gone,
+        problems: Problems::default(),
+    };
+    let resolved = policy
+        .rules()
+        .iter()
+        .map(|rule| resolver.rule(rule))
+        .collect();
+    let warnings = resolver.problems.verdict()?;
+    Ok(Resolution { resolved, warnings })
+}
+
+struct Resolver {
+    mounts: Mounts,
+    tree: Option<CgroupTree>,
+    /// The cgroup ids of the policy that no cgroup has.
+    gone: BTreeSet<u64>,
+    problems: Problems,
+}
+
+impl Resolver {
+    fn rule(&mut self, rule: &Rule) -> Resolved {
+        let resolved = match (&rule.subject, &rule.object) {
+            (Subject::Cgroup(CgroupRef::Path(path)), _) => self.cgroup_path(path),
+            (Subject::Cgroup(CgroupRef::Id(id)), _) => self.cgroup_id(*id, rule),
+            (Subject::Any, Object::Path(path)) => self.path(path, rule),
+            (Subject::Any, Object::Inode(id)) => Ok(self.inode(*id, rule)),
+            (Subject::Any, Object::Any) => {
+                unreachable!("no section makes a rule about everything and everyone")
+            }
+        };
+        resolved.unwrap_or_else(Resolved::Unresolved)
+    }
+
+    fn path(&mut self, path: &Path, rule: &Rule) -> Result<Resolved, Reason> {
+        let target = fs::canonicalize(path).map_err(|error| file_reason(path, &error))?;
+        let meta = fs::symlink_metadata(&target).map_err(|error| file_reason(path, &error))?;
+        if let Some(link) = path.ancestors().find(|part| part.is_symlink()) {
+            let message = format!(
+                "{} leads through the symbolic link {}: {} is denied",
+                path.display(),
+                link.display(),
+                target.display()
+            );
+            self.problems.warning(
+                span(rule),
+                message,
+                format!("write `{}` if that is meant", target.display()),
+            );
+        }
+        if meta.is_dir() {
+            let message = format!(
+                "{} is a directory, [deny_path] is about files",
+                path.display()
+            );
+            let remedy = "name the files in it; [deny_dir], which denies all below a directory, is not enforced by this build";
+            self.problems.error(span(rule), message, remedy);
+        }
+        let id = FileId::from_stat(meta.dev(), meta.ino());
+        self.check_device(&target, id, rule);
+        Ok(Resolved::File(id))
+    }
+
+    /// Some file systems tell stat(2) another device than the kernel's own, by which rules are matched.
+    fn check_device(&mut self, target: &Path, id: FileId, rule: &Rule) {
+        if let Some(mount) = self.mounts.of(target).filter(|mount| mount.dev != id.dev) {
+            let message = format!(
+                "{} is on {}, whose files have another device inside the kernel ({}) than stat(2) tells ({}): the rule \
+                 may not match",
+                target.display(),
+                mount.fs_type,
+                mount.dev,
+                id.dev
+            );
+            let remedy =
+                "open the file in audit mode and see in `aegisbpf stats` that the rule counts it";
+            self.problems.warning(span(rule), message, remedy);
+        }
+    }
+
+    fn inode(&mut self, id: FileId, rule: &Rule) -> Resolved {
+        let as_stat = FileId::from_stat(id.dev.into(), id.ino);
+        if self.mounts.has_device(id.dev) {
+            // The usual case: the spelling is right.
+        } else if self.mounts.has_device(as_stat.dev) {
+            let message = format!(
+                "no mounted file system has the device {}, but one has it as st_dev, which stat(1) prints and the \
+                 kernel encodes otherwise",
+                id.dev
+            );
+            self.problems
+                .warning(span(rule), message, format!("write `{as_stat}`"));
+        } else {
+            let message = format!(
+                "no mounted file system has the device {} ({}:{})",
+                id.dev,
+                id.major(),
+                id.minor()
+            );
+            let remedy = "write the device as major << 20 | minor; `lsblk` and `findmnt -o MAJ:MIN` print the two";
+            self.problems.warning(span(rule), message, remedy);
+        }
+        Resolved::File(id)
+    }
+
+    fn cgroup_path(&self, path: &Path) -> Result<Resolved, Reason> {
+        let tree = self.tree.as_ref().ok_or(Reason::NoCgroup2)?;
+        tree.id(path)
+            .map(Resolved::Cgroup)
+            .map_err(|error| match error.kind() {
+                ErrorKind::NotFound | ErrorKind::NotADirectory => Reason::NoSuchCgroup {
+                    path: tree.directory(path),
+                },
+                _ => system_reason(&error),
+            })
+    }
+
+    fn cgroup_id(&mut self, id: u64, rule: &Rule) -> Result<Resolved, Reason> {
+        if self.tree.is_none() {
+            return Err(Reason::NoCgroup2);
+        }
+        if self.gone.contains(&id) {
+            let message = format!("no cgroup has the id {id} now");
+            let remedy = "a cgroup made anew has another id: write its path instead";
+            self.problems.warning(span(rule), message, remedy);
+        }
+        Ok(Resolved::Cgroup(id))
+    }
+}
+
+/// The cgroup ids that `policy` names and `tree` lacks; none if the tree is too large to tell.
+fn gone(policy: &Policy, tree: &CgroupTree) -> BTreeSet<u64> {
+    let ids = policy.rules().iter().filter_map(|rule| match rule.subject {
+        Subject::Cgroup(CgroupRef::Id(id)) => Some(id),
+        _ => None,
+    });
+    let mut ids = BTreeSet::from_iter(ids);
+    let (found, complete) = tree.walk(&ids);
+    ids.retain(|id| complete && !found.contains_key(id));
+    ids
+}
+
+/// The rule's own text.
+fn span(rule: &Rule) -> Span {
+    let length = u32::try_from(rule.entry().chars().count()).unwrap_or(u32::MAX);
+    Span {
+        origin: rule.origin.clone(),
+        length,
+    }
+}
+
+fn file_reason(path: &Path, error: &io::Error) -> Reason {
+    if error.kind() != ErrorKind::NotFound {
+        return system_reason(error);
+    }
+    let dangling = |part: &&Path| part.is_symlink() && !part.exists();
+    match path.ancestors().find(dangling) {
+        Some(link) => Reason::DanglingLink {
+            link: link.to_owned(),
+        },
+        None => Reason::NoSuchFile,
+    }
+}
+
+fn system_reason(error: &io::Error) -> Reason {
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => Reason::NoSuchFile,
+        ErrorKind::PermissionDenied => Reason::PermissionDenied,
+        _ => Reason::System {
+            errno: error.raw_os_error().unwrap_or_default(),
+        },
+    }
 }

@@ -24,14 +24,19 @@ pub(super) fn lower(document: &Document<'_>, problems: &mut Problems) -> Vec<Rul
             Kind::AllowCgroup => allow_cgroup(entry, problems),
             Kind::Refused | Kind::RefusedAddress | Kind::RefusedFlag => None,
         };
-        let Some((effect, subject, object)) = lowered else { continue };
+        let Some((effect, subject, object)) = lowered else {
+            continue;
+        };
         let key = (effect, subject.clone(), object.clone());
         let line = entry.span.origin.line;
         let first = *first_lines.entry(key).or_insert(line);
         if first != line {
             problems.warning(
                 entry.span.clone(),
-                format!("{} says the same as line {first}; it counts once", quote(entry.text)),
+                format!(
+                    "{} says the same as line {first}; it counts once",
+                    quote(entry.text)
+                ),
                 "remove one of the two lines",
             );
             continue;
@@ -65,7 +70,11 @@ fn deny_path(entry: &Entry<'_>, version: u8, problems: &mut Problems) -> Lowered
         } else {
             "write the whole path, from `/`"
         };
-        problems.error(entry.span.clone(), format!("{} is not an absolute path", quote(text)), remedy);
+        problems.error(
+            entry.span.clone(),
+            format!("{} is not an absolute path", quote(text)),
+            remedy,
+        );
         return None;
     }
     let path = within_limits(entry, problems)?;
@@ -79,7 +88,10 @@ fn deny_path(entry: &Entry<'_>, version: u8, problems: &mut Problems) -> Lowered
     if text.contains('*') {
         problems.warning(
             entry.span.clone(),
-            format!("the `*` in {} is taken as it stands, paths are no patterns", quote(text)),
+            format!(
+                "the `*` in {} is taken as it stands, paths are no patterns",
+                quote(text)
+            ),
             "name each file",
         );
     }
@@ -97,10 +109,14 @@ fn deny_inode(entry: &Entry<'_>, version: u8, problems: &mut Problems) -> Lowere
             format!("`major:minor:ino` needs version={NEWEST}, this file says version={version}"),
             format!("write `{id}`, with the device as major << 20 | minor"),
         ),
-        (Err(_), _) if text.starts_with('/') => {
-            (format!("{} is a path", quote(text)), "put a path under [deny_path]".to_owned())
-        }
-        (Err(error), _) => (format!("{}: {error}", quote(text)), inode_remedy(error, version)),
+        (Err(_), _) if text.starts_with('/') => (
+            format!("{} is a path", quote(text)),
+            "put a path under [deny_path]".to_owned(),
+        ),
+        (Err(error), _) => (
+            format!("{}: {error}", quote(text)),
+            inode_remedy(error, version),
+        ),
     };
     problems.error(entry.span.clone(), message, remedy);
     None
@@ -136,10 +152,15 @@ fn allow_cgroup(entry: &Entry<'_>, problems: &mut Problems) -> Lowered {
         Some(id) => CgroupRef::Id(cgroup_id(id, entry, problems)?),
         None => CgroupRef::Path(cgroup_path(entry, problems)?),
     };
-    if matches!(&cgroup, CgroupRef::Path(path) if path == Path::new("/")) || cgroup == CgroupRef::Id(1) {
+    if matches!(&cgroup, CgroupRef::Path(path) if path == Path::new("/"))
+        || cgroup == CgroupRef::Id(1)
+    {
         problems.warning(
             entry.span.clone(),
-            format!("{} is the root cgroup, which holds every process: no rule denies anything", quote(entry.text)),
+            format!(
+                "{} is the root cgroup, which holds every process: no rule denies anything",
+                quote(entry.text)
+            ),
             "name the cgroup of the service that needs access, as `/system.slice/ssh.service`",
         );
     }
@@ -147,11 +168,17 @@ fn allow_cgroup(entry: &Entry<'_>, problems: &mut Problems) -> Lowered {
 }
 
 fn cgroup_id(id: &str, entry: &Entry<'_>, problems: &mut Problems) -> Option<u64> {
-    let parsed = Some(id).filter(|id| is_decimal(id)).and_then(|id| id.parse().ok()).filter(|id| *id != 0);
+    let parsed = Some(id)
+        .filter(|id| is_decimal(id))
+        .and_then(|id| id.parse().ok())
+        .filter(|id| *id != 0);
     if parsed.is_none() {
         problems.error(
             entry.span.clone(),
-            format!("{} is no cgroup id: a decimal number from 1 follows `cgid:`", quote(entry.text)),
+            format!(
+                "{} is no cgroup id: a decimal number from 1 follows `cgid:`",
+                quote(entry.text)
+            ),
             "write the inode number of the cgroup's directory, which `stat -c %i` prints",
         );
     }
@@ -165,16 +192,29 @@ fn cgroup_path(entry: &Entry<'_>, problems: &mut Problems) -> Option<PathBuf> {
         let remedy = if is_decimal(text) {
             format!("write `cgid:{text}` for a cgroup id")
         } else {
-            format!("begin at the cgroup root: `/{}`", text.trim_start_matches("./"))
+            format!(
+                "begin at the cgroup root: `/{}`",
+                text.trim_start_matches("./")
+            )
         };
-        let message = format!("{} is neither an absolute cgroup path nor `cgid:N`", quote(text));
+        let message = format!(
+            "{} is neither an absolute cgroup path nor `cgid:N`",
+            quote(text)
+        );
         problems.error(entry.span.clone(), message, remedy);
         return None;
     }
     let path = within_limits(entry, problems)?;
-    if path.components().any(|component| component == Component::ParentDir) {
+    if path
+        .components()
+        .any(|component| component == Component::ParentDir)
+    {
         let message = format!("{} has a `..` in it", quote(text));
-        problems.error(entry.span.clone(), message, "write the path of the cgroup itself");
+        problems.error(
+            entry.span.clone(),
+            message,
+            "write the path of the cgroup itself",
+        );
         return None;
     }
     Some(match path.strip_prefix(CGROUP_PREFIX) {
@@ -188,11 +228,18 @@ fn within_limits(entry: &Entry<'_>, problems: &mut Problems) -> Option<PathBuf> 
     let length = entry.text.len();
     if length > PATH_MAX {
         let message = format!("the path has {length} bytes, at most {PATH_MAX} are allowed");
-        problems.error(entry.span.clone(), message, "name a shorter path to the file, through a parent nearer to `/`");
+        problems.error(
+            entry.span.clone(),
+            message,
+            "name a shorter path to the file, through a parent nearer to `/`",
+        );
         return None;
     }
     if entry.text.contains('\0') {
-        let message = format!("{} contains a NUL byte, which no path can", quote(entry.text));
+        let message = format!(
+            "{} contains a NUL byte, which no path can",
+            quote(entry.text)
+        );
         problems.error(entry.span.clone(), message, "remove it");
         return None;
     }

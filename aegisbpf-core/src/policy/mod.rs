@@ -20,8 +20,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+pub(crate) use self::problem::Span;
 pub use self::problem::{Problem, Problems, Severity};
-pub(crate) use self::problem::{Span, quote};
 pub(crate) use self::rule::CGROUP_PREFIX;
 pub use self::rule::{CgroupRef, Effect, Object, Operation, Origin, Rule, RuleId, Subject};
 

@@ -26,11 +26,7 @@ pub(super) struct Entry<'a> {
 }
 
 /// Takes `text` apart, and adds to `problems` what stands in the way.
-pub(super) fn parse<'a>(
-    text: &'a str,
-    source: &Arc<str>,
-    problems: &mut Problems,
-) -> Document<'a> {
+pub(super) fn parse<'a>(text: &'a str, source: &Arc<str>, problems: &mut Problems) -> Document<'a> {
     let mut parser = Parser {
         source,
         problems,
@@ -50,11 +46,18 @@ pub(super) fn not_utf8(bytes: &[u8], offset: usize, source: &Arc<str>) -> Proble
     let before = String::from_utf8_lossy(&bytes[..offset]);
     let line = before.matches('\n').count();
     let start = before.rfind('\n').map_or(0, |at| at + 1);
-    let origin = Origin::new(source.clone(), number(line + 1), chars(&before[start..]) + 1);
+    let origin = Origin::new(
+        source.clone(),
+        number(line + 1),
+        chars(&before[start..]) + 1,
+    );
     let mut problems = Problems::default();
     problems.error(
         Span { origin, length: 1 },
-        format!("the text is not UTF-8: byte 0x{:02x} at offset {offset}", bytes[offset]),
+        format!(
+            "the text is not UTF-8: byte 0x{:02x} at offset {offset}",
+            bytes[offset]
+        ),
         "save the file as UTF-8, for instance by `iconv -f latin1 -t utf-8`",
     );
     problems
@@ -113,7 +116,11 @@ impl<'a> Parser<'a, '_> {
         let start = raw.trim_start_matches(is_blank);
         let column = chars(raw) - chars(start) + skipped + 1;
         let text = start.trim_end_matches(is_blank);
-        let line = Line { text, number, column };
+        let line = Line {
+            text,
+            number,
+            column,
+        };
         if text.is_empty() || text.starts_with('#') {
             return;
         }
@@ -126,7 +133,10 @@ impl<'a> Parser<'a, '_> {
             State::Flag(section) => {
                 self.problems.warning(
                     self.span(line),
-                    format!("[{}] takes no entries, its header alone sets it", section.name),
+                    format!(
+                        "[{}] takes no entries, its header alone sets it",
+                        section.name
+                    ),
                     "remove the lines below the header",
                 );
                 self.state = State::Skip;
@@ -136,7 +146,10 @@ impl<'a> Parser<'a, '_> {
     }
 
     fn byte_order_mark(&mut self) {
-        let span = Span { origin: Origin::new(self.source.clone(), 1, 1), length: 1 };
+        let span = Span {
+            origin: Origin::new(self.source.clone(), 1, 1),
+            length: 1,
+        };
         self.problems.error(
             span,
             "the file begins with a byte-order mark",
@@ -146,8 +159,13 @@ impl<'a> Parser<'a, '_> {
 
     /// Whether `text`, which begins with `[`, is an entry like `[::1]:443`.
     fn takes_brackets(&self, text: &str) -> bool {
-        matches!(self.state, State::Entries(Section { kind: Kind::RefusedAddress, .. }))
-            && !text.ends_with(']')
+        matches!(
+            self.state,
+            State::Entries(Section {
+                kind: Kind::RefusedAddress,
+                ..
+            })
+        ) && !text.ends_with(']')
     }
 
     fn header(&mut self, line: Line<'a>) {
@@ -157,10 +175,15 @@ impl<'a> Parser<'a, '_> {
             } else {
                 match section::nearest(line.text) {
                     Some(name) => format!("a section is written in brackets: `[{name}]`"),
-                    None => "only `version=1` and comments stand above the first `[section]`".to_owned(),
+                    None => {
+                        "only `version=1` and comments stand above the first `[section]`".to_owned()
+                    }
                 }
             };
-            let message = format!("{} is neither `key=value` nor `[section]`", quote(line.text));
+            let message = format!(
+                "{} is neither `key=value` nor `[section]`",
+                quote(line.text)
+            );
             return self.problems.error(self.span(line), message, remedy);
         };
         let (key, value) = (key.trim_matches(is_blank), value.trim_matches(is_blank));
@@ -187,9 +210,10 @@ impl<'a> Parser<'a, '_> {
         let parsed: Option<u8> = digits.parse().ok().filter(|v| (1..=NEWEST).contains(v));
         self.version = match parsed {
             // `parse` takes a sign of its own, so `++1` would pass.
-            Some(version) if !digits.starts_with('+') => {
-                Version::Known { version, line: line.number }
-            }
+            Some(version) if !digits.starts_with('+') => Version::Known {
+                version,
+                line: line.number,
+            },
             _ => {
                 let message = if value.is_empty() {
                     "`version` has no value".to_owned()
@@ -267,18 +291,31 @@ impl<'a> Parser<'a, '_> {
         self.expect_version(line);
         let name = name.trim_matches(is_blank);
         self.state = section::find(name).map_or(State::Skip, State::Entries);
-        let remedy = match section::find(name).map(|section| section.name).or(section::nearest(name)) {
+        let remedy = match section::find(name)
+            .map(|section| section.name)
+            .or(section::nearest(name))
+        {
             Some(name) => format!("write `[{name}]` on a line of its own"),
             None => "write `[section]` on a line of its own".to_owned(),
         };
-        self.problems.error(self.span(line), format!("{message}: {}", quote(line.text)), remedy);
+        self.problems.error(
+            self.span(line),
+            format!("{message}: {}", quote(line.text)),
+            remedy,
+        );
     }
 
     /// At the first section: the header is over, so the version should be known.
     fn expect_version(&mut self, line: Line<'a>) {
-        if matches!((self.state, self.version), (State::Header, Version::Missing)) {
+        if matches!(
+            (self.state, self.version),
+            (State::Header, Version::Missing)
+        ) {
             self.problems.error(
-                Span { length: 0, ..self.span(line) },
+                Span {
+                    length: 0,
+                    ..self.span(line)
+                },
                 "there is no `version` above the first section",
                 "write `version=1` above it",
             );
@@ -290,7 +327,11 @@ impl<'a> Parser<'a, '_> {
         if section.kind.is_refused() {
             return;
         }
-        if line.text.split_once('=').is_some_and(|(key, _)| key.trim_matches(is_blank) == "version") {
+        if line
+            .text
+            .split_once('=')
+            .is_some_and(|(key, _)| key.trim_matches(is_blank) == "version")
+        {
             return self.problems.error(
                 self.span(line),
                 format!("`version` stands below [{}]", section.name),
@@ -302,12 +343,20 @@ impl<'a> Parser<'a, '_> {
             _ => split_note(line.text),
         };
         let span = self.span(Line { text, ..line });
-        self.entries.push(Entry { section, text, note, span });
+        self.entries.push(Entry {
+            section,
+            text,
+            note,
+            span,
+        });
     }
 
     fn span(&self, line: Line<'_>) -> Span {
         let origin = Origin::new(self.source.clone(), line.number, line.column);
-        Span { origin, length: chars(line.text) }
+        Span {
+            origin,
+            length: chars(line.text),
+        }
     }
 
     fn finish(self) -> Document<'a> {
@@ -324,7 +373,10 @@ impl<'a> Parser<'a, '_> {
                 None
             }
         };
-        Document { version, entries: self.entries }
+        Document {
+            version,
+            entries: self.entries,
+        }
     }
 }
 
@@ -334,7 +386,10 @@ fn split_note(text: &str) -> (&str, Option<&str>) {
         let (before, after) = (&text[..at], &text[at + 1..]);
         if before.ends_with(is_blank) && (after.is_empty() || after.starts_with(is_blank)) {
             let note = after.trim_matches(is_blank);
-            return (before.trim_end_matches(is_blank), (!note.is_empty()).then_some(note));
+            return (
+                before.trim_end_matches(is_blank),
+                (!note.is_empty()).then_some(note),
+            );
         }
     }
     (text, None)
@@ -347,7 +402,9 @@ fn is_blank(c: char) -> bool {
 
 /// Whether a name in brackets is rather an address or a prefix.
 fn is_address(name: &str) -> bool {
-    name.split('/').next().is_some_and(|address| address.parse::<IpAddr>().is_ok())
+    name.split('/')
+        .next()
+        .is_some_and(|address| address.parse::<IpAddr>().is_ok())
 }
 
 fn chars(text: &str) -> u32 {

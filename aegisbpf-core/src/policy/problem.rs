@@ -157,7 +157,7 @@ pub(crate) struct Span {
 }
 
 /// Text from the policy as a message may quote it: on one line, without control characters, not endless.
-pub(crate) fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     const LONGEST: usize = 80;
     let mut quoted = String::from("`");
     for (count, c) in text.chars().enumerate() {
