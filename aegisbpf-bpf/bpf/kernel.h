@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The kernel as we see it: the few structures that we read, the helpers that we call, and the words
+ * that the loader understands. Declared here by hand, so that a build needs no header of the machine
+ * it runs on and gives the same bytes everywhere. CO-RE finds the fields on the running kernel.
+ */
+#ifndef AEGIS_KERNEL_H
+#define AEGIS_KERNEL_H
+
+#include "abi.h"
+
+#define SEC(name) __attribute__((section(name), used))
+#define __always_inline inline __attribute__((always_inline))
+#define __noinline __attribute__((noinline))
+#define __core __attribute__((preserve_access_index))
+
+#define __uint(name, val) int(*name)[val]
+#define __type(name, val) typeof(val) *name
+#define __array(name, val) typeof(val) *name[]
+
+/* include/uapi/linux/bpf.h: enum bpf_map_type and flags */
+#define BPF_MAP_TYPE_HASH 1
+#define BPF_MAP_TYPE_ARRAY 2
+#define BPF_MAP_TYPE_PERCPU_HASH 5
+#define BPF_MAP_TYPE_PERCPU_ARRAY 6
+#define BPF_MAP_TYPE_ARRAY_OF_MAPS 12
+#define BPF_MAP_TYPE_RINGBUF 27
+#define BPF_F_NO_PREALLOC 1
+#define BPF_NOEXIST 1
+#define BPF_RB_NO_WAKEUP 1
+#define BPF_RB_FORCE_WAKEUP 2
+#define BPF_RB_AVAIL_DATA 0
+#define BPF_RB_RING_SIZE 1
+
+#define EPERM 1
+
+/* include/linux/fs.h */
+#define FMODE_EXEC_FLAG 0x20 /* __FMODE_EXEC, set in f_flags by execve */
+#define FMODE_PATH 0x4000
+
+struct super_block {
+	u32 s_dev;
+} __core;
+
+struct inode {
+	unsigned long i_ino;
+	struct super_block *i_sb;
+} __core;
+
+struct qstr {
+	const unsigned char *name;
+} __core;
+
+struct dentry {
+	struct dentry *d_parent;
+	struct qstr d_name;
+} __core;
+
+struct vfsmount {
+	struct dentry *mnt_root;
+} __core;
+
+struct mount {
+	struct mount *mnt_parent;
+	struct dentry *mnt_mountpoint;
+	struct vfsmount mnt;
+} __core;
+
+struct path {
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+} __core;
+
+struct file {
+	struct path f_path;
+	struct inode *f_inode;
+	u32 f_flags;
+	u32 f_mode;
+} __core;
+
+struct fdtable {
+	u32 max_fds;
+	struct file **fd;
+} __core;
+
+struct files_struct {
+	struct fdtable *fdt;
+} __core;
+
+struct task_struct {
+	struct files_struct *files;
+} __core;
+
+struct linux_binprm {
+	struct file *file;
+} __core;
+
+/* What a sys_exit tracepoint hands to its program (events/syscalls/sys_exit_openat/format). */
+struct sys_exit {
+	u64 common;
+	long nr;
+	long ret;
+};
+
+static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
+static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
+static u64 (*bpf_get_current_pid_tgid)(void) = (void *)14;
+static u64 (*bpf_get_current_uid_gid)(void) = (void *)15;
+static long (*bpf_get_current_comm)(void *buf, u32 size) = (void *)16;
+static u64 (*bpf_get_current_task)(void) = (void *)35;
+static u64 (*bpf_get_current_cgroup_id)(void) = (void *)80;
+static long (*bpf_probe_read_kernel)(void *dst, u32 size, const void *from) = (void *)113;
+static long (*bpf_probe_read_kernel_str)(void *dst, u32 size, const void *from) = (void *)115;
+static u64 (*bpf_get_current_ancestor_cgroup_id)(int level) = (void *)123;
+static u64 (*bpf_ktime_get_boot_ns)(void) = (void *)125;
+static void *(*bpf_ringbuf_reserve)(void *map, u64 size, u64 flags) = (void *)131;
+static void (*bpf_ringbuf_submit)(void *data, u64 flags) = (void *)132;
+static u64 (*bpf_ringbuf_query)(void *map, u64 flags) = (void *)134;
+static long (*bpf_d_path)(struct path *path, char *buf, u32 size) = (void *)147;
+
+/* Reads a field through a pointer that the verifier does not trust. 0 on success. */
+#define read_field(dst, place) \
+	((int)bpf_probe_read_kernel(&(dst), sizeof(dst), __builtin_preserve_access_index(&(place))))
+
+#endif

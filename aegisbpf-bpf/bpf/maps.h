@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Every map, with the reason for its kind. Both objects have the same ones. */
+#ifndef AEGIS_MAPS_H
+#define AEGIS_MAPS_H
+
+#include "kernel.h"
+
+/*
+ * The filter: is there perhaps a rule for an inode with these low bits? A global, not a map of its
+ * own, because the address of a global costs one instruction and a map look-up thirteen. User space
+ * writes it; a byte may say "perhaps" wrongly, never "no" wrongly.
+ */
+u8 filter[FILTER_SLOTS] SEC(".bss.filter");
+
+/* What may change while we run. An array: read on the hit path only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct control);
+} control SEC(".maps");
+
+/*
+ * The policy, twice: the current generation and the one being built. The inner maps are made by user
+ * space, as large as the policy, so kernel memory follows the policy.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 2);
+	__uint(key_size, sizeof(u32));
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_HASH);
+		__uint(max_entries, 1);
+		__uint(map_flags, BPF_F_NO_PREALLOC);
+		__uint(key_size, sizeof(struct object_key));
+		__uint(value_size, sizeof(struct rule_ref));
+	});
+} rules SEC(".maps");
+
+/* cgroup id → the rule that allows it and everything below it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 2);
+	__uint(key_size, sizeof(u32));
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_HASH);
+		__uint(max_entries, 1);
+		__uint(map_flags, BPF_F_NO_PREALLOC);
+		__uint(key_size, sizeof(u64));
+		__uint(value_size, sizeof(u32));
+	});
+} exempt SEC(".maps");
+
+/*
+ * Exact counters of each rule. User space makes an entry before the rule becomes current and deletes
+ * it after the rule has gone, so counting never allocates and cannot fail. No pre-allocation: the
+ * limit is a bound, not a cost.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, 1 << 21);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, u32);
+	__type(value, struct counts);
+} totals SEC(".maps");
+
+/* The same, for each (rule, cgroup) that was seen. Made on first use; not LRU, because evicting is forgetting. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, 1 << 16);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct count_key);
+	__type(value, struct counts);
+} by_cgroup SEC(".maps");
+
+/* What was reported and what went wrong: enum health_index. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, HEALTH_SIZE);
+	__type(key, u32);
+	__type(value, u64);
+} health SEC(".maps");
+
+/* Hits on this CPU, for 1-in-N sampling that is predictable on each CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u64);
+} sampler SEC(".maps");
+
+/* Events. Its size is set when the object is loaded. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 18);
+} events SEC(".maps");
+
+#endif

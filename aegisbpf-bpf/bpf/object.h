@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The object of an access: which file it is, and what it is called. */
+#ifndef AEGIS_OBJECT_H
+#define AEGIS_OBJECT_H
+
+#include "maps.h"
+#include "health.h"
+
+#define WALK_COMPONENTS 24
+
+/* The no-match path: one byte of the table, nothing before it. */
+static __always_inline int may_match(u64 ino)
+{
+	return filter[ino & (FILTER_SLOTS - 1)] & FILTER_FILE;
+}
+
+/* Identity of an open file, read through pointers that the verifier does not trust. */
+static __always_inline int identify(struct file *file, struct object_key *key)
+{
+	struct inode *inode;
+	struct super_block *sb;
+	unsigned long ino;
+
+	if (read_field(inode, file->f_inode) || read_field(ino, inode->i_ino))
+		return -1;
+	key->ino = ino;
+	key->kind = OBJECT_FILE;
+	if (!may_match(ino))
+		return 0; /* the device costs two more reads; without a match nobody asks for it */
+	if (read_field(sb, inode->i_sb) || read_field(key->dev, sb->s_dev))
+		return -1;
+	return 1;
+}
+
+/*
+ * The path by hand, for programs that may not call d_path: names from the file up to the root of the
+ * mount tree, each ended by a NUL. Without locks: a rename meanwhile can give a mixed path, never a
+ * fault. Each name is read with a fixed size into a buffer that has that much room behind the last
+ * allowed offset, so the verifier needs no variable sizes.
+ */
+static __always_inline void walk_path(struct file *file, struct event *event)
+{
+	struct dentry *dentry, *parent, *root;
+	struct vfsmount *vfsmount;
+	struct mount *mount, *above;
+	const unsigned char *name;
+	u64 offset = 0;
+	long len;
+	int i;
+
+	event->path_form = PATH_NONE;
+	if (read_field(dentry, file->f_path.dentry) || read_field(vfsmount, file->f_path.mnt))
+		return;
+	mount = (void *)vfsmount - __builtin_preserve_field_info(((struct mount *)0)->mnt, 0);
+	if (read_field(root, mount->mnt.mnt_root))
+		return;
+	event->path_form = PATH_PARTIAL;
+#pragma clang loop unroll(disable)
+	for (i = 0; i < WALK_COMPONENTS; i++) {
+		if (dentry == root) {
+			if (read_field(above, mount->mnt_parent))
+				return;
+			if (above == mount) { /* the root of the name space: the path is whole */
+				event->path_form = PATH_COMPONENTS;
+				return;
+			}
+			if (read_field(dentry, mount->mnt_mountpoint))
+				return;
+			mount = above;
+			if (read_field(root, mount->mnt.mnt_root))
+				return;
+			continue;
+		}
+		if (read_field(parent, dentry->d_parent) || read_field(name, dentry->d_name.name))
+			return;
+		if (parent == dentry) /* a root that is mounted nowhere we can see: a pipe, a memfd */
+			return;
+		if (offset > PATH_BYTES - NAME_BYTES)
+			return;
+		len = bpf_probe_read_kernel_str(&event->path[offset], NAME_BYTES, name);
+		if (len < 1 || len >= NAME_BYTES)
+			return;
+		offset += len;
+		event->path_len = offset;
+		dentry = parent;
+	}
+}
+
+#endif

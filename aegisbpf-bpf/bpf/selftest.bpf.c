@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* decide() and the filter behind entry points that TEST_RUN can call, for tests and benchmarks. */
+#include "report.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* ctx: ino, dev. Returns enum decision_kind | rule << 8. */
+SEC("raw_tp/test_decide")
+int test_decide(u64 *ctx)
+{
+	struct object_key key = { .ino = ctx[0], .dev = ctx[1], .kind = OBJECT_FILE };
+	struct decision d;
+
+	if (!may_match(key.ino))
+		return DECISION_ALLOW;
+	decide(&key, &d);
+	if (d.kind != DECISION_ALLOW)
+		count(&d, bpf_get_current_cgroup_id());
+	return d.kind | d.rule << 8;
+}
+
+SEC("raw_tp/whoami")
+int whoami(u64 *ctx)
+{
+	return bpf_get_current_pid_tgid() >> 32;
+}

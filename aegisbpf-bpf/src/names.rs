@@ -1,0 +1,27 @@
+//! Names of maps and programs in the objects.
+
+/// The byte table that the no-match path tests.
+pub const FILTER: &str = ".bss.filter";
+/// Generation, mode, sampling.
+pub const CONTROL: &str = "control";
+/// The policy, two generations.
+pub const RULES: &str = "rules";
+/// Allowed cgroups, two generations.
+pub const EXEMPT: &str = "exempt";
+/// Counters of each rule.
+pub const TOTALS: &str = "totals";
+/// Counters of each (rule, cgroup).
+pub const BY_CGROUP: &str = "by_cgroup";
+/// Reports and faults.
+pub const HEALTH: &str = "health";
+/// Hits of each CPU, for sampling.
+pub const SAMPLER: &str = "sampler";
+/// The ring buffer.
+pub const EVENTS: &str = "events";
+
+/// Returns our process id as the programs see it; run once, never attached.
+pub const WHOAMI: &str = "whoami";
+/// Does nothing; attached only to price the others.
+pub const EMPTY: &str = "empty";
+/// Runs the decision under TEST_RUN, in the self-test object.
+pub const TEST_DECIDE: &str = "test_decide";
