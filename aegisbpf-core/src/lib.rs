@@ -1,11 +1,50 @@
-//! The library.
+//! Deny or audit access to files in the Linux kernel, with BPF.
+//!
+//! The life of an [`Enforcer`]:
+//!
+//! ```text
+//! Policy::from_path ──► Enforcer::builder() ──► .load() ──► .attach() ──► events, stats, apply ──► drop
+//!    text → rules        mode, sampling, …      programs     hooks          in any order            all gone
+//!                                               and maps
+//! ```
+//!
+//! - A [`Policy`] is text turned into rules. Reading one needs neither root nor BPF.
+//! - A rule's path is looked up when the policy is applied, and from then on the kernel compares identities
+//!   (device and inode number), never strings.
+//! - In [`Mode::Audit`], the default, nothing is refused: accesses are counted and reported. [`Mode::Enforce`]
+//!   refuses them with EPERM, where the kernel can ([`Backend::Lsm`]); elsewhere it is an error, never a silent no-op.
+//! - [`Stats`] are exact. [`Events`] are a report: they may be sampled, and lost when nobody reads them.
+//! - Missing data, failed helpers and full maps let an access pass and are counted ([`stats::Health`]). Init and this
+//!   very process are never denied anything.
+#![forbid(unsafe_code)]
 
+mod backend;
 pub mod cgroup;
+mod control;
+mod enforcer;
+mod error;
+mod event;
+mod events;
 pub mod file_id;
+mod kernel;
 mod mounts;
 pub mod policy;
 mod policy_file;
 pub mod resolve;
+pub mod stats;
+mod table;
 
-pub use self::policy::Policy;
-pub use self::policy_file::PolicyFileError;
+pub use self::{
+    backend::{Backend, Mode},
+    control::{Applied, Control},
+    enforcer::{Enforcer, EnforcerBuilder, RING_BUFFER_BYTES},
+    error::{Error, Result, Source},
+    event::{Access, Decision, DecodeError, Event},
+    events::{Events, Stopper},
+    file_id::FileId,
+    kernel::support,
+    policy::Policy,
+    policy_file::PolicyFileError,
+    stats::Stats,
+    table::State,
+};

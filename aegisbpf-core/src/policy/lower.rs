@@ -113,20 +113,20 @@ fn deny_inode(entry: &Entry<'_>, version: u8, problems: &mut Problems) -> Lowere
             format!("{} is a path", quote(text)),
             "put a path under [deny_path]".to_owned(),
         ),
-        (Err(error), _) => (
-            format!("{}: {error}", quote(text)),
-            inode_remedy(error, version),
+        (Err(ParseFileIdError::Shape), _) if version >= NEWEST => (
+            format!("{} is neither `dev:ino` nor `major:minor:ino`", quote(text)),
+            format!(
+                "write decimal numbers, as `8:1:1234`; a major is at most {MAJOR_MAX}, a minor {MINOR_MAX}"
+            ),
         ),
+        (Err(error), _) => (format!("{}: {error}", quote(text)), inode_remedy(error)),
     };
     problems.error(entry.span.clone(), message, remedy);
     None
 }
 
-fn inode_remedy(error: ParseFileIdError, version: u8) -> String {
+fn inode_remedy(error: ParseFileIdError) -> String {
     match error {
-        ParseFileIdError::Shape if version >= NEWEST => {
-            "write `dev:ino` or `major:minor:ino` in decimal, as `8:1:1234`"
-        }
         ParseFileIdError::DeviceRange => {
             "write the device as the kernel encodes it, major << 20 | minor: 8388609 for 8:1"
         }

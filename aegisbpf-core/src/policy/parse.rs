@@ -396,7 +396,7 @@ fn split_note(text: &str) -> (&str, Option<&str>) {
 }
 
 /// `isspace` of C without the line feed. What else Unicode calls white space is part of a name.
-fn is_blank(c: char) -> bool {
+pub(super) fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\r' | '\x0b' | '\x0c')
 }
 

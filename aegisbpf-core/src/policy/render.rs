@@ -3,7 +3,9 @@
 use std::fmt;
 
 use super::Policy;
+use super::parse::is_blank;
 use super::rule::{Effect, Meaning, Object, Rule, Subject};
+use super::section::NEWEST;
 
 /// What a rule says, without where it says so.
 type Content<'a> = (Meaning<'a>, Option<&'a str>);
@@ -31,12 +33,24 @@ pub(super) fn render(policy: &Policy, f: &mut fmt::Formatter<'_>) -> fmt::Result
             writeln!(f, "\n[{}]", section.1)?;
             current = Some(section);
         }
+        let entry = rule.entry();
+        let slash = if needs_slash(&entry, policy.version()) {
+            "/"
+        } else {
+            ""
+        };
         match &rule.note {
-            Some(note) => writeln!(f, "{} # {note}", rule.entry())?,
-            None => writeln!(f, "{}", rule.entry())?,
+            Some(note) => writeln!(f, "{entry}{slash} # {note}")?,
+            None => writeln!(f, "{entry}{slash}")?,
         }
     }
     Ok(())
+}
+
+/// Whether a path needs a slash behind it to be read back whole: a blank there would be trimmed, and a `#` would begin
+/// an empty note. Such a path was written with a slash in the first place.
+fn needs_slash(entry: &str, version: u8) -> bool {
+    entry.ends_with(is_blank) || version >= NEWEST && entry.ends_with('#')
 }
 
 /// The section that a rule is written in, with its rank in canonical text.

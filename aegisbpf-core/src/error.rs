@@ -1,0 +1,71 @@
+//! What can go wrong, one variant for each thing a caller would do differently.
+
+use crate::{policy::Problems, policy_file::PolicyFileError};
+
+/// A `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The cause below an [`Error`], opaque so that the loader behind it may change.
+pub type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why the enforcer did not do what it was asked to do. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// This host, or this backend, cannot do it.
+    #[error("{what}: {reason}\nhelp: {remedy}")]
+    Unsupported {
+        /// What was asked for.
+        what: String,
+        /// What is missing.
+        reason: String,
+        /// How to get it.
+        remedy: String,
+        /// What the kernel said, where it was tried.
+        source: Option<Source>,
+    },
+    /// The policy cannot hold on this host, or its text has errors: every problem, with its place.
+    #[error(transparent)]
+    Policy(#[from] Problems),
+    /// The policy file was refused.
+    #[error(transparent)]
+    PolicyFile(#[from] PolicyFileError),
+    /// The kernel refused a step that should have worked.
+    #[error("{attempt}")]
+    Kernel {
+        /// What was attempted, on what.
+        attempt: String,
+        /// What the kernel said.
+        source: Source,
+    },
+    /// [`Enforcer::events`](crate::Enforcer::events) was called a second time: the ring buffer has one reader.
+    #[error(
+        "the events of this enforcer were already taken\nhelp: keep the first `Events`, it is the only reader"
+    )]
+    EventsTaken,
+}
+
+impl Error {
+    pub(crate) fn kernel(attempt: impl Into<String>, source: impl Into<Source>) -> Self {
+        Self::Kernel {
+            attempt: attempt.into(),
+            source: source.into(),
+        }
+    }
+
+    /// The message with its whole chain of causes, `: ` between them.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let message = error.to_string();
+            // Some layers repeat their source in their own message.
+            if !text.contains(&message) {
+                text = format!("{text}: {message}");
+            }
+            cause = error.source();
+        }
+        text
+    }
+}

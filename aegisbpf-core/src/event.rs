@@ -1,0 +1,325 @@
+//! One access that met a rule, as the kernel reported it.
+
+use std::{
+    ffi::OsString,
+    os::unix::ffi::OsStringExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use aegisbpf_bpf::abi;
+use serde::{Serialize, Serializer};
+
+use crate::{
+    FileId,
+    policy::{Origin, Rule, RuleId},
+};
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Access {
+    /// The file was opened.
+    Open,
+    /// The file was executed.
+    Exec,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decision {
+    /// No rule stood against it, or an exception allowed it.
+    Allow,
+    /// A rule denies it; the mode, or a hook that comes too late, let it pass.
+    Audit,
+    /// It was refused with EPERM.
+    Deny,
+}
+
+/// A reported access. Events may be sampled or lost; counters are exact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Event {
+    /// When, by the wall clock.
+    #[serde(serialize_with = "rfc3339")]
+    pub time: SystemTime,
+    /// What became of it.
+    pub decision: Decision,
+    /// What was done.
+    pub operation: Access,
+    /// The rule that it met.
+    pub rule: RuleId,
+    /// Where that rule is written; absent if the policy was replaced more than once since.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "origin_text"
+    )]
+    pub origin: Option<Origin>,
+    /// The path or identity that the rule names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// The path by which the file is known to the accessing process's kernel view, where it can be had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// Is `path` only its last components?
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub path_is_partial: bool,
+    /// The file's identity.
+    pub file: FileId,
+    /// Thread id.
+    pub pid: u32,
+    /// Process id.
+    pub tgid: u32,
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// The task's name, at most 15 bytes.
+    pub comm: String,
+    /// cgroup id.
+    pub cgroup: u64,
+}
+
+/// Why a record of the ring buffer is no event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// It has another size.
+    #[error(
+        "an event has {found} bytes, not {expected}: the program in the kernel is of another version"
+    )]
+    Size {
+        /// Bytes of the record.
+        found: usize,
+        /// Bytes of an event.
+        expected: usize,
+    },
+    /// A field has a value that this version does not know.
+    #[error("an event's {field} is {value}, which this version does not know")]
+    Value {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: u32,
+    },
+}
+
+impl Event {
+    /// Reads one record. `boot` is the wall-clock time at which `CLOCK_BOOTTIME` was zero.
+    pub(crate) fn decode(
+        record: &[u8],
+        boot: SystemTime,
+        rule_of: impl FnOnce(RuleId) -> Option<Arc<Rule>>,
+    ) -> Result<Self, DecodeError> {
+        let raw: abi::Event =
+            bytemuck::try_pod_read_unaligned(record).map_err(|_| DecodeError::Size {
+                found: record.len(),
+                expected: size_of::<abi::Event>(),
+            })?;
+        let unknown = |field, value| DecodeError::Value { field, value };
+        let id = RuleId::new(raw.rule).ok_or(unknown("rule", raw.rule))?;
+        let rule = rule_of(id);
+        let (path, path_is_partial) = path_of(&raw)?;
+        Ok(Self {
+            time: boot + Duration::from_nanos(raw.boot_ns),
+            decision: match raw.decision {
+                abi::DECISION_AUDIT => Decision::Audit,
+                abi::DECISION_DENY => Decision::Deny,
+                other => return Err(unknown("decision", other.into())),
+            },
+            operation: match raw.operation {
+                abi::OPERATION_OPEN => Access::Open,
+                abi::OPERATION_EXEC => Access::Exec,
+                other => return Err(unknown("operation", other.into())),
+            },
+            rule: id,
+            origin: rule.as_ref().map(|r| r.origin.clone()),
+            object: rule.map(|r| r.entry()),
+            path,
+            path_is_partial,
+            file: FileId::from_kernel(raw.dev, raw.ino),
+            pid: raw.pid,
+            tgid: raw.tgid,
+            uid: raw.uid,
+            gid: raw.gid,
+            comm: text_of(&raw.comm),
+            cgroup: raw.cgroup,
+        })
+    }
+}
+
+fn path_of(raw: &abi::Event) -> Result<(Option<PathBuf>, bool), DecodeError> {
+    let used = raw
+        .path
+        .get(..usize::from(raw.path_len))
+        .ok_or(DecodeError::Value {
+            field: "path_len",
+            value: raw.path_len.into(),
+        })?;
+    let partial = raw.path_form == abi::PATH_PARTIAL;
+    match raw.path_form {
+        abi::PATH_NONE => Ok((None, false)),
+        abi::PATH_ABSOLUTE => Ok((Some(to_path(used.to_vec())), false)),
+        abi::PATH_PARTIAL if used.is_empty() => Ok((None, false)),
+        abi::PATH_COMPONENTS | abi::PATH_PARTIAL => {
+            let names = used
+                .split(|&b| b == 0)
+                .filter(|name| !name.is_empty())
+                .rev();
+            let mut path = PathBuf::from(if partial { "" } else { "/" });
+            path.extend(names.map(|name| to_path(name.to_vec())));
+            Ok((Some(path), partial))
+        }
+        other => Err(DecodeError::Value {
+            field: "path_form",
+            value: other.into(),
+        }),
+    }
+}
+
+fn to_path(bytes: Vec<u8>) -> PathBuf {
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+fn text_of(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+fn rfc3339<S: Serializer>(time: &SystemTime, s: S) -> Result<S::Ok, S::Error> {
+    s.collect_str(&humantime::format_rfc3339_micros(*time))
+}
+
+fn origin_text<S: Serializer>(origin: &Option<Origin>, s: S) -> Result<S::Ok, S::Error> {
+    match origin {
+        Some(origin) => s.collect_str(origin),
+        None => s.serialize_none(),
+    }
+}
+
+/// The path of an event, or else what its rule names: something to print.
+impl Event {
+    /// The best name there is for the file.
+    #[must_use]
+    pub fn name(&self) -> Option<&Path> {
+        self.path
+            .as_deref()
+            .or(self.object.as_deref().map(Path::new))
+    }
+}
+
+/// For people: one line.
+impl std::fmt::Display for Event {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let decision = match self.decision {
+            Decision::Allow => "allow",
+            Decision::Audit => "audit",
+            Decision::Deny => "deny",
+        };
+        let operation = match self.operation {
+            Access::Open => "open",
+            Access::Exec => "exec",
+        };
+        write!(
+            f,
+            "{} {decision} {operation} ",
+            humantime::format_rfc3339_micros(self.time)
+        )?;
+        match self.name() {
+            Some(path) => write!(f, "{}", path.display())?,
+            None => write!(f, "{}", self.file)?,
+        }
+        write!(
+            f,
+            " by {}[{}] uid {} rule {}",
+            self.comm, self.tgid, self.uid, self.rule
+        )?;
+        match &self.origin {
+            Some(origin) => write!(f, " ({origin})"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable;
+
+    use super::*;
+
+    fn record() -> abi::Event {
+        let mut raw = abi::Event::zeroed();
+        raw.rule = 3;
+        raw.boot_ns = 1_500_000_000;
+        raw.decision = abi::DECISION_AUDIT;
+        raw.operation = abi::OPERATION_OPEN;
+        raw.ino = 42;
+        raw.dev = 8 << 20 | 1;
+        raw.comm[..4].copy_from_slice(b"cat\0");
+        raw
+    }
+
+    fn decode(raw: &abi::Event) -> Result<Event, DecodeError> {
+        Event::decode(bytemuck::bytes_of(raw), SystemTime::UNIX_EPOCH, |_| None)
+    }
+
+    #[test]
+    fn components_are_joined_from_the_root() {
+        let mut raw = record();
+        raw.path_form = abi::PATH_COMPONENTS;
+        raw.path[..11].copy_from_slice(b"shadow\0etc\0");
+        raw.path_len = 11;
+        let event = decode(&raw).unwrap();
+        assert_eq!(event.path.as_deref(), Some(Path::new("/etc/shadow")));
+        assert!(!event.path_is_partial);
+        assert_eq!(event.comm, "cat");
+        assert_eq!(
+            event.time,
+            SystemTime::UNIX_EPOCH + Duration::from_millis(1500)
+        );
+    }
+
+    #[test]
+    fn a_cut_path_is_relative_and_says_so() {
+        let mut raw = record();
+        raw.path_form = abi::PATH_PARTIAL;
+        raw.path[..4].copy_from_slice(b"b\0a\0");
+        raw.path_len = 4;
+        let event = decode(&raw).unwrap();
+        assert_eq!(
+            (event.path.as_deref(), event.path_is_partial),
+            (Some(Path::new("a/b")), true)
+        );
+    }
+
+    #[test]
+    fn a_record_of_another_size_is_refused() {
+        let bytes = bytemuck::bytes_of(&record())[1..].to_vec();
+        let error = Event::decode(&bytes, SystemTime::UNIX_EPOCH, |_| None).unwrap_err();
+        assert_eq!(
+            error,
+            DecodeError::Size {
+                found: 391,
+                expected: 392
+            }
+        );
+    }
+
+    #[test]
+    fn unknown_values_are_refused_not_guessed() {
+        for spoil in [
+            (|raw: &mut abi::Event| raw.decision = 9) as fn(&mut abi::Event),
+            |raw| raw.operation = 0,
+            |raw| raw.path_form = 7,
+            |raw| raw.rule = 0,
+            |raw| raw.path_len = 321,
+        ] {
+            let mut raw = record();
+            spoil(&mut raw);
+            assert!(matches!(decode(&raw), Err(DecodeError::Value { .. })));
+        }
+    }
+}

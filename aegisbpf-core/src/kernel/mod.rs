@@ -1,0 +1,11 @@
+//! The running kernel: the only place that names aya. What leaves here are our own types and opaque errors.
+
+mod hooks;
+mod maps;
+mod object;
+mod private_mount;
+mod runtime;
+pub mod support;
+
+pub(crate) use self::maps::Ring;
+pub(crate) use self::{maps::Maps, object::Loaded, runtime::StatsSwitch};

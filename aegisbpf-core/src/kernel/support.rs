@@ -1,0 +1,247 @@
+//! What this host can do, found by looking and by trying.
+
+use std::{fs, path::Path};
+
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use serde::Serialize;
+
+use super::{object::Loaded, private_mount};
+use crate::{
+    backend::{Backend, Mode},
+    cgroup::CgroupTree,
+    error::{Error, Result},
+};
+
+const LSM_LIST: &str = "/sys/kernel/security/lsm";
+const BTF: &str = "/sys/kernel/btf/vmlinux";
+const BPFFS: &str = "/sys/fs/bpf";
+/// For probes: the smallest ring buffer there is on any architecture.
+const PROBE_RING_BYTES: u32 = 1 << 16;
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It is there.
+    Ok,
+    /// Something works less well, or not at all, without it.
+    Warn,
+    /// Nothing works without it.
+    Fail,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Check {
+    /// What.
+    pub name: &'static str,
+    /// How it ended.
+    pub status: Status,
+    /// What was found.
+    pub found: String,
+    /// What to do about it; empty where nothing needs doing.
+    pub remedy: String,
+}
+
+/// Looks at everything the enforcer depends on. Loads programs to see whether the kernel takes them; attaches
+/// none and leaves nothing.
+#[must_use]
+pub fn checks() -> Vec<Check> {
+    vec![
+        privilege(),
+        kernel(),
+        btf(),
+        bpffs(),
+        cgroup2(),
+        lsm(),
+        backend(Backend::Lsm, "programs-lsm"),
+        backend(Backend::Tracepoint, "programs-tracepoint"),
+    ]
+}
+
+/// The backend to use for `mode`: the wanted one, or the first that works.
+pub(crate) fn choose(
+    mode: Mode,
+    wanted: Option<Backend>,
+    ring_buffer_bytes: u32,
+) -> Result<(Backend, Loaded)> {
+    match (wanted, mode) {
+        (Some(Backend::Tracepoint), Mode::Enforce) => Err(audit_only()),
+        (Some(Backend::Tracepoint), Mode::Audit) => load(Backend::Tracepoint, ring_buffer_bytes),
+        (Some(Backend::Lsm), _) => load_lsm(ring_buffer_bytes),
+        (None, Mode::Enforce) => load_lsm(ring_buffer_bytes),
+        (None, Mode::Audit) => {
+            load_lsm(ring_buffer_bytes).or_else(|_| load(Backend::Tracepoint, ring_buffer_bytes))
+        }
+    }
+}
+
+/// Why tracepoints cannot enforce.
+pub(crate) fn audit_only() -> Error {
+    Error::Unsupported {
+        what: "enforcing with the tracepoint backend".into(),
+        reason: "a tracepoint runs after the file was opened and can refuse nothing".into(),
+        remedy:
+            "use Mode::Audit (--audit) here, or the lsm backend on a kernel whose LSM list has bpf"
+                .into(),
+        source: None,
+    }
+}
+
+fn load_lsm(ring_buffer_bytes: u32) -> Result<(Backend, Loaded)> {
+    let unsupported = |reason: String| Error::Unsupported {
+        what: "using the lsm backend".into(),
+        reason,
+        remedy: lsm_remedy(),
+        source: None,
+    };
+    let list = lsm_list().map_err(unsupported)?;
+    if !has_bpf(&list) {
+        return Err(unsupported(format!(
+            "the active LSM list ({list}) lacks bpf, so LSM programs would attach and never run"
+        )));
+    }
+    load(Backend::Lsm, ring_buffer_bytes)
+}
+
+fn load(backend: Backend, ring_buffer_bytes: u32) -> Result<(Backend, Loaded)> {
+    Loaded::load(backend, ring_buffer_bytes).map(|loaded| (backend, loaded))
+}
+
+/// The LSMs that are active, in their order, or why it is not known.
+fn lsm_list() -> Result<String, String> {
+    private_mount::with_securityfs(|| fs::read_to_string(LSM_LIST))
+        .map_err(|e| {
+            format!(
+                "the active LSM list is unknown: securityfs cannot be mounted ({})",
+                e.desc()
+            )
+        })?
+        .map(|list| list.trim().to_owned())
+        .map_err(|e| format!("the active LSM list is unknown: {LSM_LIST}: {e}"))
+}
+
+fn has_bpf(list: &str) -> bool {
+    list.split(',').any(|name| name.trim() == "bpf")
+}
+
+fn lsm_remedy() -> String {
+    match lsm_list() {
+        Ok(list) if !has_bpf(&list) => format!("boot with `lsm={list},bpf` on the kernel's command line"),
+        _ => "run a kernel with CONFIG_BPF_LSM=y and `bpf` in its lsm= list, or audit with the tracepoint backend"
+            .into(),
+    }
+}
+
+fn privilege() -> Check {
+    let user = nix::unistd::geteuid();
+    if user.is_root() {
+        ok("privilege", "root")
+    } else {
+        Check {
+            name: "privilege",
+            status: Status::Warn,
+            found: format!("user {user}"),
+            remedy: "loading programs needs root, or CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN".into(),
+        }
+    }
+}
+
+fn kernel() -> Check {
+    match nix::sys::utsname::uname() {
+        Ok(name) => ok("kernel", name.release().to_string_lossy()),
+        Err(e) => Check {
+            name: "kernel",
+            status: Status::Warn,
+            found: e.desc().into(),
+            remedy: String::new(),
+        },
+    }
+}
+
+fn btf() -> Check {
+    match fs::metadata(BTF) {
+        Ok(meta) => ok("btf", format!("{BTF}, {} KiB", meta.len() / 1024)),
+        Err(e) => Check {
+            name: "btf",
+            status: Status::Fail,
+            found: format!("{BTF}: {e}"),
+            remedy: "run a kernel built with CONFIG_DEBUG_INFO_BTF=y".into(),
+        },
+    }
+}
+
+fn bpffs() -> Check {
+    match statfs(Path::new(BPFFS)) {
+        Ok(fs) if fs.filesystem_type() == BPF_FS_MAGIC => {
+            ok("bpffs", format!("mounted at {BPFFS}"))
+        }
+        _ => Check {
+            name: "bpffs",
+            status: Status::Warn,
+            found: format!("no bpf file system at {BPFFS}"),
+            remedy: format!("only pinning needs it: mount -t bpf bpf {BPFFS}"),
+        },
+    }
+}
+
+fn cgroup2() -> Check {
+    match CgroupTree::find() {
+        Ok(tree) => ok("cgroup2", format!("mounted at {}", tree.root().display())),
+        Err(e) => Check {
+            name: "cgroup2",
+            status: Status::Warn,
+            found: e.to_string(),
+            remedy: "only [allow_cgroup] rules need it: mount -t cgroup2 none /sys/fs/cgroup"
+                .into(),
+        },
+    }
+}
+
+fn lsm() -> Check {
+    match lsm_list() {
+        Ok(list) if has_bpf(&list) => ok("lsm-list", list),
+        found => Check {
+            name: "lsm-list",
+            status: Status::Warn,
+            found: found.map_or_else(
+                |why| why,
+                |list| format!("{list}: no bpf, LSM programs would never run"),
+            ),
+            remedy: lsm_remedy(),
+        },
+    }
+}
+
+fn backend(backend: Backend, name: &'static str) -> Check {
+    match Loaded::load(backend, PROBE_RING_BYTES) {
+        Ok(_) => ok(name, "the kernel takes them"),
+        Err(e) => Check {
+            name,
+            status: if backend == Backend::Tracepoint {
+                Status::Fail
+            } else {
+                Status::Warn
+            },
+            found: e.chain().lines().next().unwrap_or_default().to_owned(),
+            remedy: match backend {
+                Backend::Lsm => {
+                    "enforcing is not possible here; audit with the tracepoint backend".into()
+                }
+                Backend::Tracepoint => {
+                    "run as root on Linux 5.11 or newer with CONFIG_BPF_EVENTS=y".into()
+                }
+            },
+        },
+    }
+}
+
+fn ok(name: &'static str, found: impl Into<String>) -> Check {
+    Check {
+        name,
+        status: Status::Ok,
+        found: found.into(),
+        remedy: String::new(),
+    }
+}

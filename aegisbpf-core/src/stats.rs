@@ -1,0 +1,134 @@
+//! What the enforcer has counted: one struct behind every output.
+
+use serde::Serialize;
+
+use crate::{
+    backend::{Backend, Mode},
+    policy::{Effect, Operation, Origin, RuleId},
+    table::State,
+};
+
+/// All counters at one moment. They only grow while a rule is applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The way into the kernel.
+    pub backend: Backend,
+    /// What becomes of a denied access.
+    pub mode: Mode,
+    /// Hooks that are attached, sorted.
+    pub links: Vec<String>,
+    /// How often a policy was applied.
+    pub generation: u32,
+    /// Each rule of the current policy, in the order of ids.
+    pub rules: Vec<RuleStats>,
+    /// Each (rule, cgroup) that was met, most hits first.
+    pub cgroups: Vec<CgroupStats>,
+    /// What was reported, and what went wrong.
+    pub health: Health,
+    /// Bytes that maps and programs hold in the kernel. Exact since Linux 6.4; before that an upper bound.
+    pub kernel_memory: u64,
+}
+
+impl Stats {
+    /// Accesses that met a rule: audited, denied and exempted.
+    #[must_use]
+    pub fn hits(&self) -> u64 {
+        self.rules
+            .iter()
+            .map(|r| r.audited + r.denied + r.exempted)
+            .sum()
+    }
+
+    /// Accesses that were refused, or would be in enforce mode.
+    #[must_use]
+    pub fn blocks(&self) -> u64 {
+        self.rules.iter().map(|r| r.audited + r.denied).sum()
+    }
+}
+
+/// The counters of one rule. Exact, whatever happens to events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RuleStats {
+    /// The rule's id.
+    pub rule: RuleId,
+    /// `production.conf:14 /etc/shadow`.
+    pub label: String,
+    /// Where it is written.
+    pub origin: Origin,
+    /// Deny or allow.
+    pub effect: Effect,
+    /// What it is about.
+    pub operation: Operation,
+    /// What it became on this host.
+    pub state: State,
+    /// Accesses that met it and passed because of mode or hook.
+    pub audited: u64,
+    /// Accesses that it refused.
+    pub denied: u64,
+    /// Accesses that met it and that an exception allowed.
+    pub exempted: u64,
+}
+
+/// The counters of one rule in one cgroup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CgroupStats {
+    /// The rule's id.
+    pub rule: RuleId,
+    /// The cgroup's id: the inode number of its directory.
+    pub cgroup: u64,
+    /// As in [`RuleStats`].
+    pub audited: u64,
+    /// As in [`RuleStats`].
+    pub denied: u64,
+    /// As in [`RuleStats`].
+    pub exempted: u64,
+}
+
+/// What was reported, and what went wrong. Every fault allowed the access.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Health {
+    /// Events handed over.
+    pub emitted: u64,
+    /// Hits that the sampling left out of the events.
+    pub sampled_out: u64,
+    /// Events lost to a full ring buffer.
+    pub dropped: u64,
+    /// The current generation had no policy.
+    pub fault_no_policy: u64,
+    /// A kernel structure could not be read; also a descriptor that another thread closed at once.
+    pub fault_read: u64,
+    /// A (rule, cgroup) counter could not be made: there are too many.
+    pub fault_counts: u64,
+    /// A rule had no counter.
+    pub fault_totals: u64,
+    /// A cgroup lies deeper than 32 levels.
+    pub fault_depth: u64,
+}
+
+impl Health {
+    /// All faults together.
+    #[must_use]
+    pub fn faults(&self) -> u64 {
+        self.fault_no_policy
+            + self.fault_read
+            + self.fault_counts
+            + self.fault_totals
+            + self.fault_depth
+    }
+}
+
+/// Runs of one hook while [`Control::count_runs`](crate::Control::count_runs) was on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct HookRuns {
+    /// The hook.
+    pub hook: String,
+    /// How often it ran.
+    pub runs: u64,
+    /// How long, in nanoseconds.
+    pub nanos: u64,
+}

@@ -1,0 +1,138 @@
+//! Rules and the map entries they become. The kernel knows ids and effects; words stay here.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use aegisbpf_bpf::abi::{self, ObjectKey, RuleRef};
+use serde::Serialize;
+
+use crate::{
+    FileId,
+    policy::{Effect, Object, Policy, Rule, RuleId, Subject},
+    resolve::{Reason, Resolution, Resolved},
+};
+
+/// What became of a rule on this host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum State {
+    /// It holds for this file.
+    File(FileId),
+    /// It holds for this cgroup and everything below it.
+    Cgroup(u64),
+    /// Another rule names the same file or cgroup and is the one that counts.
+    Same(RuleId),
+    /// What it names is not there: it matches nothing until the policy is applied again.
+    Unresolved(Reason),
+}
+
+/// A rule with what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) rule: Arc<Rule>,
+    pub(crate) state: State,
+}
+
+/// One applied policy: each rule under the id that the kernel knows.
+///
+/// A rule that two policies share keeps its id, and with it its counters, when the second replaces the
+/// first; an id is never used again for another rule. So an event that waited in the ring buffer while the
+/// policy changed still finds the rule it was made by.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Table {
+    pub(crate) rows: BTreeMap<RuleId, Row>,
+    last_id: u32,
+}
+
+impl Table {
+    /// The table of `policy`, as the successor of `self`.
+    pub(crate) fn succeed(&self, policy: &Policy, resolution: &Resolution) -> Self {
+        let known: HashMap<_, RuleId> = self
+            .rows
+            .iter()
+            .map(|(id, row)| (meaning(&row.rule), *id))
+            .collect();
+        let mut next = Self {
+            rows: BTreeMap::new(),
+            last_id: self.last_id,
+        };
+        // The first rule about a file or a cgroup is the one that is named for it.
+        let mut files: HashMap<FileId, RuleId> = HashMap::new();
+        let mut cgroups: HashMap<u64, RuleId> = HashMap::new();
+        for (index, rule) in policy.iter() {
+            let id = known
+                .get(&meaning(rule))
+                .copied()
+                .unwrap_or_else(|| next.fresh());
+            let state = match resolution.get(index) {
+                Some(Resolved::File(file)) => match *files.entry(*file).or_insert(id) {
+                    first if first == id => State::File(*file),
+                    first => State::Same(first),
+                },
+                Some(Resolved::Cgroup(cgroup)) => match *cgroups.entry(*cgroup).or_insert(id) {
+                    first if first == id => State::Cgroup(*cgroup),
+                    first => State::Same(first),
+                },
+                Some(Resolved::Unresolved(reason)) => State::Unresolved(reason.clone()),
+                None => State::Unresolved(Reason::NoSuchFile),
+            };
+            next.rows.insert(
+                id,
+                Row {
+                    rule: Arc::new(rule.clone()),
+                    state,
+                },
+            );
+        }
+        next
+    }
+
+    fn fresh(&mut self) -> RuleId {
+        self.last_id += 1;
+        RuleId::new(self.last_id).expect("counting up from one never gives zero before 2^32 rules")
+    }
+
+    /// The entries of the map `rules`.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (ObjectKey, RuleRef)> {
+        self.rows.iter().filter_map(|(id, row)| match row.state {
+            State::File(file) if row.rule.effect == Effect::Deny => Some((
+                ObjectKey {
+                    ino: file.ino,
+                    dev: file.dev,
+                    kind: abi::OBJECT_FILE,
+                },
+                RuleRef {
+                    rule: id.number(),
+                    effect: abi::EFFECT_DENY,
+                },
+            )),
+            _ => None,
+        })
+    }
+
+    /// The entries of the map `exempt`: cgroup id → rule id.
+    pub(crate) fn cgroups(&self) -> impl Iterator<Item = (u64, u32)> {
+        self.rows.iter().filter_map(|(id, row)| match row.state {
+            State::Cgroup(cgroup) if row.rule.effect == Effect::Allow => {
+                Some((cgroup, id.number()))
+            }
+            _ => None,
+        })
+    }
+
+    /// The filter bytes that these entries need.
+    pub(crate) fn filter(&self) -> Vec<u8> {
+        let mut filter = vec![0; abi::FILTER_SLOTS];
+        for (key, _) in self.files() {
+            filter[key.ino as usize % abi::FILTER_SLOTS] |= abi::FILTER_FILE;
+        }
+        filter
+    }
+}
+
+fn meaning(rule: &Rule) -> (Effect, &Subject, crate::policy::Operation, &Object) {
+    (rule.effect, &rule.subject, rule.operation, &rule.object)
+}
