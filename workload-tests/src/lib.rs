@@ -6,8 +6,10 @@
 pub mod budget;
 pub mod corpus;
 pub mod cpu;
+pub mod guard;
 pub mod load;
 pub mod scratch;
 pub mod service;
+pub mod thresholds;
 pub mod workload;
 pub mod workloads;

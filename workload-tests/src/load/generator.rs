@@ -301,22 +301,32 @@ impl Run<'_> {
         }
         let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
         for (index, ready) in busy.into_iter().zip(ready) {
-            let connection = &mut connections[index];
-            let outcome = if ready {
-                connection.receive(&target.pages)
-            } else {
-                None
-            };
-            let now = Instant::now();
-            let timeout = || Err(Failure::broken("timeout".to_owned()));
-            let outcome =
-                outcome.or_else(|| connection.is_overdue(now, REQUEST_LIMIT).then(timeout));
-            if let (Some(outcome), Some(request)) = (outcome, connection.request) {
-                self.tally.over(request, &outcome, now, self.block.load);
-                connection.finish(now);
-                if outcome.is_err_and(|failure| failure.broken) {
-                    reopen(connection, target.address)?;
-                }
+            self.receive_on(index, ready)?;
+            // Between two replies: the second must not delay what is due by now.
+            self.send_due()?;
+        }
+        Ok(())
+    }
+
+    fn receive_on(&mut self, index: usize, ready: bool) -> Result<(), LoadError> {
+        let Generator {
+            target,
+            connections,
+        } = &mut *self.generator;
+        let connection = &mut connections[index];
+        let outcome = if ready {
+            connection.receive(&target.pages)
+        } else {
+            None
+        };
+        let now = Instant::now();
+        let timeout = || Err(Failure::broken("timeout".to_owned()));
+        let outcome = outcome.or_else(|| connection.is_overdue(now, REQUEST_LIMIT).then(timeout));
+        if let (Some(outcome), Some(request)) = (outcome, connection.request) {
+            self.tally.over(request, &outcome, now, self.block.load);
+            connection.finish(now);
+            if outcome.is_err_and(|failure| failure.broken) {
+                reopen(connection, target.address)?;
             }
         }
         Ok(())
