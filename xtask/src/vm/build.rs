@@ -1,0 +1,185 @@
+//! Have cargo build what is to run inside, and learn from its messages where it is.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use super::error::{Attempt, Error, Result};
+
+/// `PACKAGE[:TEST_TARGET]`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Test {
+    package: String,
+    target: Option<String>,
+}
+
+impl FromStr for Test {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        let (package, target) = match text.split_once(':') {
+            Some((package, target)) => (package, Some(target.to_owned())),
+            None => (text, None),
+        };
+        Ok(Self {
+            package: package.to_owned(),
+            target,
+        })
+    }
+}
+
+/// `PACKAGE:NAME`.
+#[derive(Clone, Debug)]
+pub(crate) struct Binary {
+    package: String,
+    pub(crate) name: String,
+}
+
+impl FromStr for Binary {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        let (package, name) = text.split_once(':').ok_or("expected PACKAGE:NAME")?;
+        Ok(Self {
+            package: package.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+}
+
+/// Programs that cargo built.
+#[derive(Debug, Default)]
+pub(crate) struct Built {
+    /// Test programs, in cargo's order.
+    pub(crate) tests: Vec<PathBuf>,
+    /// Plain programs: a test names its package's own by `CARGO_BIN_EXE_*`.
+    pub(crate) binaries: Vec<PathBuf>,
+    /// Where `cargo test` would run them: the package's directory.
+    pub(crate) directory: PathBuf,
+}
+
+impl Test {
+    pub(crate) fn build(&self, release: bool) -> Result<Built> {
+        let target = match self.target.as_deref() {
+            None => vec![],
+            Some("lib") => vec!["--lib"],
+            Some(name) => vec!["--test", name],
+        };
+        let arguments = [&["test", "--no-run", "--package", &self.package], &*target].concat();
+        let built = cargo(&arguments, release)?;
+        if built.tests.is_empty() {
+            return Err(Error::NotBuilt {
+                wanted: "test program".into(),
+                package: self.package.clone(),
+            });
+        }
+        Ok(built)
+    }
+}
+
+impl Binary {
+    pub(crate) fn build(&self, release: bool) -> Result<PathBuf> {
+        let arguments = ["build", "--package", &self.package, "--bin", &self.name];
+        let built = cargo(&arguments, release)?;
+        let found = built
+            .binaries
+            .into_iter()
+            .find(|path| path.file_name().is_some_and(|name| *name == *self.name));
+        found.ok_or_else(|| Error::NotBuilt {
+            wanted: format!("program {}", self.name),
+            package: self.package.clone(),
+        })
+    }
+}
+
+/// The part that we read of a line of `--message-format=json`.
+#[derive(Deserialize)]
+struct Message {
+    reason: String,
+    executable: Option<PathBuf>,
+    manifest_path: Option<PathBuf>,
+    profile: Option<Profile>,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    test: bool,
+}
+
+fn cargo(arguments: &[&str], release: bool) -> Result<Built> {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(&program);
+    command
+        .args(arguments)
+        .args(release.then_some("--release"))
+        .arg("--message-format=json-render-diagnostics")
+        .stderr(Stdio::inherit());
+    let output = command.output().attempt("starting", &program)?;
+    if !output.status.success() {
+        return Err(Error::Command {
+            command: format!("cargo {}", arguments.join(" ")),
+            status: output.status,
+            stderr: String::new(), // shown already
+        });
+    }
+    read(&String::from_utf8_lossy(&output.stdout))
+}
+
+fn read(messages: &str) -> Result<Built> {
+    let mut built = Built::default();
+    for line in messages.lines().filter(|line| line.starts_with('{')) {
+        let message: Message = serde_json::from_str(line).map_err(Error::CargoMessage)?;
+        let Some(executable) = message.executable else {
+            continue;
+        };
+        if message.reason != "compiler-artifact" {
+            continue;
+        }
+        if let Some(package) = message
+            .manifest_path
+            .as_ref()
+            .and_then(|path| path.parent())
+        {
+            built.directory = package.to_owned();
+        }
+        if message.profile.is_some_and(|profile| profile.test) {
+            built.tests.push(executable);
+        } else {
+            built.binaries.push(executable);
+        }
+    }
+    Ok(built)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_and_programs_are_told_apart() {
+        let messages = r#"
+{"reason":"compiler-artifact","manifest_path":"/w/p/Cargo.toml","profile":{"test":false},"executable":null}
+{"reason":"compiler-artifact","manifest_path":"/w/p/Cargo.toml","profile":{"test":false},"executable":"/t/p"}
+{"reason":"compiler-artifact","manifest_path":"/w/p/Cargo.toml","profile":{"test":true},"executable":"/t/deps/x-1"}
+{"reason":"build-finished","success":true}
+"#;
+        let built = read(messages).unwrap();
+        assert_eq!(built.tests, [PathBuf::from("/t/deps/x-1")]);
+        assert_eq!(built.binaries, [PathBuf::from("/t/p")]);
+        assert_eq!(built.directory, PathBuf::from("/w/p"));
+    }
+
+    #[test]
+    fn a_test_may_name_its_target() {
+        let parse = |text: &str| text.parse::<Test>().unwrap();
+        assert_eq!(parse("core").target, None);
+        assert_eq!(parse("core:enforce").target.as_deref(), Some("enforce"));
+    }
+
+    #[test]
+    fn a_binary_must_name_its_package() {
+        assert!("aegisbpf".parse::<Binary>().is_err());
+    }
+}

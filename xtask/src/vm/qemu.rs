@@ -1,0 +1,288 @@
+//! One run of QEMU: its arguments, its output as it comes, its end.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::error::{self, Attempt, Result};
+use super::guest;
+
+const RESULT_BYTES: u64 = 4 << 10;
+
+/// How the machine is made.
+#[derive(Clone, Debug)]
+pub(crate) struct Machine {
+    pub(crate) smp: u32,
+    pub(crate) memory_mib: u32,
+    pub(crate) disk_mib: u32,
+    /// Virtual time counts instructions: 1 instruction = 1 ns of the guest's TSC.
+    pub(crate) icount: bool,
+    pub(crate) accel: String,
+    pub(crate) lsm: Option<String>,
+    pub(crate) append: Vec<String>,
+    pub(crate) timeout: Duration,
+}
+
+/// How a run ended.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Outcome {
+    /// The command's exit code.
+    Exited(u8),
+    /// The command ran, and was ended by the clock.
+    TimedOut,
+    /// The guest did not say how it went; nothing is known about the command.
+    NoResult { why: String, console: String },
+}
+
+/// The files of one run.
+struct Files {
+    result: PathBuf,
+    ext4: PathBuf,
+    console: PathBuf,
+}
+
+impl Machine {
+    /// Boots, streams what the command writes to our stdout, and waits for the machine's end.
+    pub(crate) fn boot(&self, kernel: &Path, initramfs: &Path, scratch: &Path) -> Result<Outcome> {
+        let files = Files {
+            result: scratch.join("result"),
+            ext4: scratch.join("ext4"),
+            console: scratch.join("console"),
+        };
+        self.make_disks(&files)?;
+        let qemu = error::tool("qemu-system-x86_64", "qemu-system-x86")?;
+        // The kernel ends QEMU if we are killed; a virtual machine must not outlive who waits for it.
+        let mut child = Command::new(error::tool("setpriv", "util-linux")?)
+            .args(["--pdeathsig", "KILL"])
+            .arg(&qemu)
+            .args(self.arguments(kernel, initramfs, &files))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .attempt("starting", &qemu)?;
+        let stdout = child.stdout.take();
+        let stream = thread::spawn(move || stdout.map(stream));
+        let in_time = wait(&mut child, self.timeout).attempt("waiting for", &qemu)?;
+        // The pipe is closed by now, so this ends; a closed stdout of ours is no reason to fail.
+        let _ = stream.join();
+        outcome(&files, in_time, self.timeout)
+    }
+
+    fn make_disks(&self, files: &Files) -> Result<()> {
+        fs::write(&files.result, []).attempt("making", &files.result)?;
+        for (file, bytes) in [
+            (&files.result, RESULT_BYTES),
+            (&files.ext4, u64::from(self.disk_mib) << 20),
+        ] {
+            fs::File::create(file)
+                .and_then(|disk| disk.set_len(bytes))
+                .attempt("making", file)?;
+        }
+        let mke2fs = error::tool("mke2fs", "e2fsprogs")?;
+        error::output(
+            Command::new(mke2fs)
+                .args(["-q", "-F", "-t", "ext4"])
+                .arg(&files.ext4),
+        )?;
+        Ok(())
+    }
+
+    fn arguments(&self, kernel: &Path, initramfs: &Path, files: &Files) -> Vec<String> {
+        let disk = |file: &Path, id: &str| {
+            [
+                "-drive".to_owned(),
+                // A comma is QEMU's separator, and is doubled to stand for itself.
+                format!(
+                    "if=none,id={id},format=raw,cache=unsafe,file={}",
+                    file.display().to_string().replace(',', ",,")
+                ),
+                "-device".to_owned(),
+                format!("virtio-blk-pci,drive={id}"),
+            ]
+        };
+        let mut arguments = Vec::new();
+        let mut add = |words: &[&str]| arguments.extend(words.iter().map(|&word| word.to_owned()));
+        add(&[
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-no-reboot",
+        ]);
+        add(&["-cpu", "max", "-m", &format!("{}M", self.memory_mib)]);
+        add(&["-smp", &self.smp.to_string()]);
+        if self.icount {
+            add(&[
+                "-accel",
+                "tcg,thread=single",
+                "-icount",
+                "shift=0,sleep=off",
+            ]);
+        } else {
+            add(&["-accel", &self.accel]);
+        }
+        add(&["-serial", &format!("file:{}", files.console.display())]);
+        add(&["-chardev", "stdio,id=out,signal=off"]);
+        add(&[
+            "-device",
+            "virtio-serial-pci",
+            "-device",
+            "virtconsole,chardev=out",
+        ]);
+        arguments.extend(disk(&files.result, "result"));
+        arguments.extend(disk(&files.ext4, "ext4"));
+        for (flag, value) in [
+            ("-kernel", kernel.display().to_string()),
+            ("-initrd", initramfs.display().to_string()),
+            ("-append", self.command_line()),
+        ] {
+            arguments.extend([flag.to_owned(), value]);
+        }
+        arguments
+    }
+
+    fn command_line(&self) -> String {
+        let mut words = vec!["console=ttyS0 quiet panic=-1".to_owned()];
+        if self.icount {
+            // Else the kernel tests the TSC against clocks that stand still, and gives it up.
+            words.push("clocksource=tsc tsc=reliable".into());
+        }
+        words.extend(self.lsm.iter().map(|list| format!("lsm={list}")));
+        words.extend(self.append.iter().cloned());
+        words.join(" ")
+    }
+}
+
+/// Copies as it comes; `io::copy` would hold back what has no newline yet.
+fn stream(mut from: impl Read) {
+    let mut buffer = [0; 8 << 10];
+    let mut stdout = io::stdout().lock();
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        // Goes on reading when nobody listens any more: a full pipe would stop the guest.
+        let _ = stdout
+            .write_all(&buffer[..length])
+            .and_then(|()| stdout.flush());
+    }
+}
+
+/// Whether the child ended by itself in time; it is killed otherwise.
+fn wait(child: &mut Child, timeout: Duration) -> io::Result<bool> {
+    let start = Instant::now();
+    while child.try_wait()?.is_none() {
+        if start.elapsed() > timeout {
+            child.kill()?;
+            child.wait()?;
+            return Ok(false);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(true)
+}
+
+fn outcome(files: &Files, in_time: bool, timeout: Duration) -> Result<Outcome> {
+    let result = fs::read(&files.result).attempt("reading", &files.result)?;
+    let why = match (parse(&result), in_time) {
+        (Record::Ended(code), _) => return Ok(Outcome::Exited(code)),
+        (Record::Started, false) => return Ok(Outcome::TimedOut),
+        (Record::Started, true) => "it ended while the command ran".to_owned(),
+        (Record::Nothing, true) => "it ended before the command was started".to_owned(),
+        (Record::Nothing, false) => {
+            format!(
+                "it did not come to start the command in {} s",
+                timeout.as_secs()
+            )
+        }
+    };
+    let console = fs::read(&files.console).unwrap_or_default();
+    let console = String::from_utf8_lossy(&console);
+    let lines: Vec<_> = console.lines().map(str::trim_end).collect();
+    let console = lines[lines.len().saturating_sub(40)..].join("\n");
+    Ok(Outcome::NoResult { why, console })
+}
+
+#[derive(Debug, PartialEq)]
+enum Record {
+    Nothing,
+    Started,
+    Ended(u8),
+}
+
+fn parse(disk: &[u8]) -> Record {
+    let line = disk.split(|&byte| byte == b'\n' || byte == 0).next();
+    let line = String::from_utf8_lossy(line.unwrap_or_default());
+    let mut words = line.split(' ');
+    match (words.next(), words.next().map(str::parse)) {
+        (Some(guest::STARTED), None) => Record::Started,
+        (Some(guest::ENDED), Some(Ok(code))) => Record::Ended(code),
+        _ => Record::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine() -> Machine {
+        Machine {
+            smp: 1,
+            memory_mib: 1_024,
+            disk_mib: 16,
+            icount: false,
+            accel: "tcg".into(),
+            lsm: None,
+            append: Vec::new(),
+            timeout: Duration::from_secs(1),
+        }
+    }
+
+    fn arguments(machine: &Machine) -> String {
+        let files = Files {
+            result: "/r,1".into(),
+            ext4: "/e".into(),
+            console: "/c".into(),
+        };
+        machine
+            .arguments(Path::new("/k"), Path::new("/i"), &files)
+            .join(" ")
+    }
+
+    #[test]
+    fn the_result_disk_comes_first_and_its_comma_is_doubled() {
+        let line = arguments(&machine());
+        assert!(line.find("file=/r,,1").unwrap() < line.find("file=/e").unwrap());
+        assert!(line.contains("-accel tcg -serial"));
+        assert!(!line.contains("icount"));
+    }
+
+    #[test]
+    fn icount_is_one_thread_and_a_trusted_tsc() {
+        let line = arguments(&Machine {
+            icount: true,
+            ..machine()
+        });
+        assert!(line.contains("-accel tcg,thread=single -icount shift=0,sleep=off"));
+        assert!(line.contains("clocksource=tsc tsc=reliable"));
+    }
+
+    #[test]
+    fn lsm_and_append_end_the_command_line() {
+        let machine = Machine {
+            lsm: Some("lockdown,yama".into()),
+            append: vec!["a=1".into(), "b".into()],
+            ..machine()
+        };
+        assert!(machine.command_line().ends_with("lsm=lockdown,yama a=1 b"));
+    }
+
+    #[test]
+    fn only_a_whole_record_is_a_result() {
+        assert_eq!(parse(b"ended 3\n\0\0"), Record::Ended(3));
+        assert_eq!(parse(b"started\n\0\0"), Record::Started);
+        for torn in [&b"\0\0"[..], b"ended \n", b"ended 300\n", b""] {
+            assert_eq!(parse(torn), Record::Nothing, "{torn:?}");
+        }
+    }
+}
