@@ -213,6 +213,12 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_of_another_file_system_is_no_cgroup() {
+        let tree = CgroupTree { root: PathBuf::from("/") };
+        assert_eq!(tree.id(Path::new("/proc")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
     fn the_host_s_tree_knows_its_root() {
         // Skipped only where the host has no cgroup2 at all; `find` itself is covered by the cases above.
         let Ok(tree) = CgroupTree::find() else { return };

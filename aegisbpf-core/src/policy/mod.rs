@@ -13,6 +13,7 @@ mod problem;
 mod render;
 mod rule;
 mod section;
+mod text;
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,12 +1,12 @@
 //! Text to entries: header, sections and lines, each with its place. What an entry means is `lower`'s business.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::problem::{Problems, Span, quote};
 use super::rule::Origin;
 use super::section::{self, Kind, NEWEST, Section};
+use super::text::{chars, is_address, is_blank, number, split_note};
 
 /// A policy's text, taken apart.
 pub(super) struct Document<'a> {
@@ -378,39 +378,4 @@ impl<'a> Parser<'a, '_> {
             entries: self.entries,
         }
     }
-}
-
-/// Splits `entry # note` at the first `#` that stands between blanks, or between a blank and the end.
-fn split_note(text: &str) -> (&str, Option<&str>) {
-    for (at, _) in text.match_indices('#') {
-        let (before, after) = (&text[..at], &text[at + 1..]);
-        if before.ends_with(is_blank) && (after.is_empty() || after.starts_with(is_blank)) {
-            let note = after.trim_matches(is_blank);
-            return (
-                before.trim_end_matches(is_blank),
-                (!note.is_empty()).then_some(note),
-            );
-        }
-    }
-    (text, None)
-}
-
-/// `isspace` of C without the line feed. What else Unicode calls white space is part of a name.
-pub(super) fn is_blank(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\r' | '\x0b' | '\x0c')
-}
-
-/// Whether a name in brackets is rather an address or a prefix.
-fn is_address(name: &str) -> bool {
-    name.split('/')
-        .next()
-        .is_some_and(|address| address.parse::<IpAddr>().is_ok())
-}
-
-fn chars(text: &str) -> u32 {
-    number(text.chars().count())
-}
-
-fn number(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
 }

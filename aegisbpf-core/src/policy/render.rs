@@ -3,9 +3,9 @@
 use std::fmt;
 
 use super::Policy;
-use super::parse::is_blank;
 use super::rule::{Effect, Meaning, Object, Rule, Subject};
 use super::section::NEWEST;
+use super::text::is_blank;
 
 /// What a rule says, without where it says so.
 type Content<'a> = (Meaning<'a>, Option<&'a str>);
