@@ -5,6 +5,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 /// Anything that a session or a guard may report; the engine only passes it on.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -23,7 +24,8 @@ pub enum Load {
 }
 
 /// What a workload is, which decides how the engine runs its blocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A service: each block has an open-loop window (latency, CPU at a fixed rate) and a closed-loop one (capacity).
     Service,

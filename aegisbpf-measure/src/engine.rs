@@ -1,0 +1,673 @@
+//! Runs a plan: switches the guard, runs the blocks, keeps the records, and stops when all is decided.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use crate::{
+    decide::{self, decide},
+    estimate::{deviation, median, resolvable},
+    guard::{Evidence, Guard, Identity},
+    host::{Host, Local},
+    metric::{Metric, Quantile},
+    plan::{Plan, PlanError},
+    progress::{Live, Progress},
+    record::{
+        Activity, BlockRecord, Calibration, Ended, Observed, Purpose, QuantileUse, Record,
+        SCHEMA_VERSION, Window, nanos,
+    },
+    schedule::{Arm, Coin, Quad},
+    treatment::Check,
+    workload::{Block, BoxError, Kind, Load, Sample, Session},
+};
+
+/// Shortest settle time, whatever the switch costs.
+const SETTLE_MIN: Duration = Duration::from_millis(50);
+/// Attach and detach so often to learn what a switch costs.
+const SWITCHES: usize = 5;
+/// Two successive medians of warm-up blocks closer than this: warm.
+const WARM: f64 = 0.02;
+/// Noise next to the denied file may add a hit; so often it is touched again.
+const TOUCHES: usize = 3;
+
+/// What ends a run without a record.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The plan cannot be carried out.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The plan was made for another guard.
+    #[error(
+        "the plan is for {planned}, the guard is {found}; make the plan from this guard's identity"
+    )]
+    OtherGuard {
+        /// Whom the plan names.
+        planned: String,
+        /// Who it is.
+        found: String,
+    },
+    /// The guard could not do what it was asked.
+    #[error("{doing} of {guard}: {source}")]
+    Guard {
+        /// What it was asked.
+        doing: &'static str,
+        /// Whom.
+        guard: String,
+        /// What came of it.
+        source: BoxError,
+    },
+    /// The workload broke.
+    #[error("running a block of {workload} ({phase}): {source}")]
+    Workload {
+        /// Which.
+        workload: String,
+        /// When.
+        phase: String,
+        /// What came of it.
+        source: BoxError,
+    },
+    /// The workload does nothing, so there is nothing to compare.
+    #[error("{workload} did no operation in {window:?}; give it a longer window")]
+    Idle {
+        /// Which.
+        workload: String,
+        /// In what time.
+        window: Duration,
+    },
+    /// It was stopped before the first quad.
+    #[error("stopped before the first quad of {workload} was done; nothing was measured")]
+    Stopped {
+        /// Which.
+        workload: String,
+    },
+}
+
+/// Runs a plan on this machine.
+///
+/// The guard is released and its run counting is off when this returns, whatever came out.
+///
+/// # Errors
+/// If the plan is not sound, the guard refuses, or the workload breaks. A bad *result* is no error: it is the
+/// record's verdict.
+pub fn run(
+    plan: &Plan,
+    session: &mut dyn Session,
+    guard: &mut dyn Guard,
+    progress: &mut dyn Progress,
+) -> Result<Record, Error> {
+    run_on(&Local::new(), plan, session, guard, progress)
+}
+
+/// Runs a plan with this host's clock and counters (tests have a fake one).
+///
+/// # Errors
+/// As [`run`].
+pub fn run_on(
+    host: &dyn Host,
+    plan: &Plan,
+    session: &mut dyn Session,
+    guard: &mut dyn Guard,
+    progress: &mut dyn Progress,
+) -> Result<Record, Error> {
+    plan.check()?;
+    let found = guard.identity();
+    if found != plan.guard {
+        return Err(Error::OtherGuard {
+            planned: named(&plan.guard),
+            found: named(&found),
+        });
+    }
+    let mut engine = Engine {
+        host,
+        plan,
+        session,
+        guard,
+        progress,
+        begin: host.now(),
+        blocks: Vec::new(),
+        checks: Vec::new(),
+        notes: Vec::new(),
+        attached: true,
+    };
+    let outcome = engine.measure();
+    // Put back what was switched on, also after an error; the first error is the one that is told.
+    let counting = engine.ask("switching off the run counting", |guard| {
+        guard.count_runs(false)
+    });
+    let released = engine.ask("releasing", Guard::release);
+    let record = outcome?;
+    counting.and(released)?;
+    Ok(record)
+}
+
+fn named(identity: &Identity) -> String {
+    let Identity {
+        name,
+        version,
+        backend,
+        mode,
+        policy_sha256,
+        hooks,
+        ..
+    } = identity;
+    let policy: String = policy_sha256.chars().take(12).collect();
+    format!(
+        "{name} {version} ({backend}, {mode}, policy {policy}, hooks [{}])",
+        hooks.join(", ")
+    )
+}
+
+struct Engine<'a> {
+    host: &'a dyn Host,
+    plan: &'a Plan,
+    session: &'a mut dyn Session,
+    guard: &'a mut dyn Guard,
+    progress: &'a mut dyn Progress,
+    begin: Duration,
+    blocks: Vec<BlockRecord>,
+    checks: Vec<Check>,
+    notes: Vec<String>,
+    attached: bool,
+}
+
+/// What every block of the run shares.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    settle: Duration,
+    /// Offered rate (services).
+    rate: Option<f64>,
+}
+
+impl<'a> Engine<'a> {
+    fn measure(&mut self) -> Result<Record, Error> {
+        let unix_time = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |time| time.as_secs());
+        let fingerprint = self.host.fingerprint(self.plan);
+        let mut calibration = self.calibrate()?;
+        let ended = self.quads(&mut calibration)?;
+        self.switch(Arm::Bare)?;
+        let changed = fingerprint.differences(&self.host.fingerprint(self.plan));
+        let observed = self.observed(&calibration, ended, changed);
+        let judgement = decide(self.plan, &observed);
+        Ok(Record {
+            schema_version: SCHEMA_VERSION,
+            unix_time,
+            plan: self.plan.clone(),
+            plan_sha256: self.plan.sha256(),
+            fingerprint,
+            observed,
+            judgement,
+            notes: std::mem::take(&mut self.notes),
+        })
+    }
+
+    fn observed(&self, calibration: &Calibration, ended: Ended, changed: Vec<String>) -> Observed {
+        Observed {
+            calibration: calibration.clone(),
+            blocks: self.blocks.clone(),
+            checks: self.checks.clone(),
+            ended,
+            changed,
+        }
+    }
+
+    // ---- before the first quad
+
+    fn calibrate(&mut self) -> Result<Calibration, Error> {
+        let kind = self.session.kind();
+        self.progress.phase("switching cost");
+        let switches = self.switching_cost()?;
+        let slowest = switches.iter().copied().max().unwrap_or_default();
+        let settle = self.plan.settle.max(2 * slowest).max(SETTLE_MIN);
+
+        self.progress.phase("warm-up");
+        let mut coin = Coin::new(self.plan.seed, 1);
+        let (warmup, mut unit_wall) = self.warm_up(settle, &mut coin)?;
+        let rate = match kind {
+            Kind::Batch => None,
+            Kind::Service => {
+                self.progress.phase("capacity");
+                Some(self.capacity(settle, &mut coin)? / 2.0)
+            }
+        };
+        if kind == Kind::Service {
+            unit_wall = Duration::ZERO;
+        }
+
+        self.progress.phase("pilot");
+        let begin = self.host.now();
+        let frame = Frame { settle, rate };
+        for (number, quad) in (0..self.plan.pilot_quads).zip(coin) {
+            self.quad(Purpose::Pilot, number, quad, &frame)?;
+        }
+        let pilot = self.host.now().saturating_sub(begin);
+        // A guarded quad also switches, and has its probe.
+        let probe = if kind == Kind::Batch {
+            unit_wall + settle
+        } else {
+            self.plan.probe
+        };
+        let quad_time = pilot / self.plan.pilot_quads.max(1) + 2 * slowest + probe;
+        let left = self
+            .plan
+            .budget
+            .saturating_sub(self.host.now().saturating_sub(self.begin));
+        let affordable = nanos(left) / nanos(quad_time).max(1);
+        let affordable = u32::try_from(affordable).unwrap_or(u32::MAX);
+        let quads_max = affordable.clamp(self.plan.min_quads, self.plan.max_quads);
+        let mut calibration = Calibration {
+            kind,
+            cpus: self.host.cpus(),
+            switches_ns: switches.into_iter().map(nanos).collect(),
+            settle,
+            rate,
+            unit_wall,
+            warmup,
+            noise: 0.0,
+            quad_time,
+            quads_max,
+            quantiles: BTreeMap::new(),
+        };
+        self.declare(&mut calibration, affordable);
+        Ok(calibration)
+    }
+
+    /// Says what this machine can resolve in this budget, before anything is judged.
+    fn declare(&mut self, calibration: &mut Calibration, affordable: u32) {
+        let values: Vec<f64> = self
+            .blocks
+            .iter()
+            .filter_map(|block| Metric::Throughput.value(calibration, block))
+            .collect();
+        calibration.noise = deviation(&values).unwrap_or(0.0);
+        let quads_max = calibration.quads_max;
+        let total = calibration.quad_time * quads_max;
+        // d_q is a mean of two minus a mean of two, so its deviation is that of a single block.
+        let effect = Metric::P50.overhead(resolvable(calibration.noise, f64::from(quads_max)));
+        self.say(format!(
+            "this machine resolves about ±{effect:.1} % of throughput in {:.1} minutes ({quads_max} quads)",
+            total.as_secs_f64() / 60.0
+        ));
+        if affordable < self.plan.min_quads {
+            self.say(format!(
+                "the budget of {:.0} s allows {affordable} quads; {} are run all the same, fewer decide nothing",
+                self.plan.budget.as_secs_f64(),
+                self.plan.min_quads
+            ));
+        }
+        let samples = self
+            .blocks
+            .iter()
+            .filter_map(|block| block.steady().latency.as_ref().map(|latency| latency.count))
+            .min()
+            .unwrap_or(0);
+        for quantile in [Quantile::P95, Quantile::P99] {
+            let usage = quantile.usage(samples, quads_max);
+            if let QuantileUse::NotJudgeable(quads) = usage
+                && samples > 0
+            {
+                self.say(format!(
+                    "{quantile:?} is not judgeable in this budget: {samples} samples a block, {quads} quads would be needed"
+                ));
+            }
+            calibration.quantiles.insert(quantile, usage);
+        }
+    }
+
+    fn switching_cost(&mut self) -> Result<Vec<Duration>, Error> {
+        // Whatever state it was handed over in.
+        self.ask("releasing", Guard::release)?;
+        self.attached = false;
+        let mut times = Vec::new();
+        for _ in 0..SWITCHES {
+            for arm in [Arm::Guarded, Arm::Bare] {
+                let begin = self.host.now();
+                self.switch(arm)?;
+                times.push(self.host.now().saturating_sub(begin));
+            }
+        }
+        Ok(times)
+    }
+
+    /// Blocks bare, guarded, bare until two successive medians of three agree. Also gives the wall time of the last bare one.
+    fn warm_up(
+        &mut self,
+        settle: Duration,
+        coin: &mut Coin,
+    ) -> Result<((u32, bool), Duration), Error> {
+        let mut values = Vec::new();
+        let mut last = None;
+        let mut wall = Duration::ZERO;
+        let mut blocks = 0;
+        while blocks < self.plan.warmup_blocks {
+            let arm = if blocks % 3 == 1 {
+                Arm::Guarded
+            } else {
+                Arm::Bare
+            };
+            self.switch(arm)?;
+            let block = Block {
+                seed: coin.seed(),
+                settle,
+                window: self.plan.window / 3,
+                load: Load::Closed,
+            };
+            let sample = self.window(&block, "warm-up")?;
+            blocks += 1;
+            if arm == Arm::Bare {
+                wall = sample.wall;
+            }
+            values.push(sample.operations as f64 / sample.wall.as_secs_f64());
+            if values.len() == 3 {
+                let now = median(&values);
+                values.clear();
+                if let (Some(now), Some(before)) = (now, last.replace(now).flatten())
+                    && (now / before - 1.0_f64).abs() < WARM
+                {
+                    return Ok(((blocks, true), wall));
+                }
+            }
+        }
+        self.say(format!(
+            "the workload was not steady after {blocks} warm-up blocks"
+        ));
+        Ok(((blocks, false), wall))
+    }
+
+    /// Operations a second, as fast as it goes, bare: the median of three.
+    fn capacity(&mut self, settle: Duration, coin: &mut Coin) -> Result<f64, Error> {
+        self.switch(Arm::Bare)?;
+        let mut rates = Vec::new();
+        for _ in 0..3 {
+            let block = Block {
+                seed: coin.seed(),
+                settle,
+                window: self.plan.window / 3,
+                load: Load::Closed,
+            };
+            let sample = self.window(&block, "capacity")?;
+            rates.push(sample.operations as f64 / sample.wall.as_secs_f64());
+        }
+        median(&rates)
+            .filter(|rate| *rate > 0.0)
+            .ok_or_else(|| Error::Idle {
+                workload: self.plan.workload.clone(),
+                window: self.plan.window / 3,
+            })
+    }
+
+    // ---- the quads
+
+    fn quads(&mut self, calibration: &mut Calibration) -> Result<Ended, Error> {
+        self.progress.phase("quads");
+        let frame = Frame {
+            settle: calibration.settle,
+            rate: calibration.rate,
+        };
+        let quads_max = calibration.quads_max;
+        for (number, quad) in (0..quads_max).zip(Coin::new(self.plan.seed, 0)) {
+            self.quad(Purpose::Quad, number, quad, &frame)?;
+            if !self.checks.iter().any(|check| check.quad == number) {
+                return self.stopped(number);
+            }
+            let done = number + 1;
+            let elapsed = self.host.now().saturating_sub(self.begin);
+            let late = elapsed + calibration.quad_time > self.plan.budget.mul_f64(1.1);
+            let ended = if done == quads_max || (late && done >= self.plan.min_quads) {
+                Some(Ended::Budget)
+            } else {
+                None
+            };
+            let observed = self.observed(calibration, ended.unwrap_or(Ended::Decided), Vec::new());
+            self.show(done, quads_max, &observed, elapsed);
+            if let Some(ended) = ended {
+                return Ok(ended);
+            }
+            if decide::is_look(self.plan, done, quads_max) {
+                let judgement = decide(self.plan, &observed);
+                if decide::is_decided(self.plan, &judgement) {
+                    return Ok(Ended::Decided);
+                }
+            }
+            if self.progress.stopped() {
+                return self.stopped(done);
+            }
+        }
+        Ok(Ended::Budget)
+    }
+
+    fn stopped(&mut self, done: u32) -> Result<Ended, Error> {
+        if done == 0 {
+            return Err(Error::Stopped {
+                workload: self.plan.workload.clone(),
+            });
+        }
+        self.say("stopped; what was not decided by then stays undecided".to_owned());
+        Ok(Ended::Stopped)
+    }
+
+    fn show(&mut self, done: u32, quads_max: u32, observed: &Observed, elapsed: Duration) {
+        let quads = decide::quads(&observed.blocks, Purpose::Quad);
+        let quads: Vec<&[&BlockRecord]> = quads.iter().map(Vec::as_slice).collect();
+        let calibration = &observed.calibration;
+        let overheads = Metric::of(calibration.kind, self.plan)
+            .into_iter()
+            .filter_map(|metric| {
+                let d = metric.differences(calibration, &quads);
+                let hl = median(&crate::estimate::walsh_averages(&d))?;
+                Some((metric, metric.overhead(hl)))
+            })
+            .collect();
+        let remaining = calibration.quad_time * (quads_max - done);
+        self.progress.quad(
+            done,
+            quads_max,
+            &Live {
+                overheads,
+                elapsed,
+                remaining,
+            },
+        );
+    }
+
+    /// Four blocks, and the treatment check in between (outside of all windows).
+    fn quad(
+        &mut self,
+        purpose: Purpose,
+        number: u32,
+        quad: Quad,
+        frame: &Frame,
+    ) -> Result<(), Error> {
+        let mut hits = [None; 2];
+        let mut probe = None;
+        for (position, (arm, seed)) in (0..).zip(quad.blocks()) {
+            if self.progress.stopped() {
+                return Ok(());
+            }
+            // The pilot's labels are made up: everything is bare.
+            let real = if purpose == Purpose::Pilot {
+                Arm::Bare
+            } else {
+                arm
+            };
+            self.switch(real)?;
+            let mut block = self.block(real, seed, frame)?;
+            (block.purpose, block.quad, block.position, block.arm) =
+                (purpose, number, position, arm);
+            self.blocks.push(block);
+            if purpose == Purpose::Pilot {
+                continue;
+            }
+            let place = &mut hits[usize::from(arm == Arm::Guarded)];
+            if place.is_none() {
+                *place = Some(self.touch(u64::from(arm == Arm::Guarded))?);
+            }
+            if arm == Arm::Guarded && probe.is_none() {
+                probe = Some(self.probe(seed, frame)?);
+            }
+        }
+        if let ([Some(bare_hits), Some(guarded_hits)], Some((runs, operations))) = (hits, probe) {
+            let opens_per_operation = self.session.opens_per_operation();
+            self.checks.push(Check {
+                quad: number,
+                guarded_hits,
+                bare_hits,
+                runs,
+                operations,
+                opens_per_operation,
+            });
+        }
+        Ok(())
+    }
+
+    /// One block: for services an open-loop window and a closed-loop one (2:1), for batch jobs one unit.
+    fn block(&mut self, arm: Arm, seed: u64, frame: &Frame) -> Result<BlockRecord, Error> {
+        let Frame { settle, rate } = *frame;
+        let begin = self.host.now();
+        let counters = self.host.counters();
+        let before = self.evidence()?;
+        let mut middle = before.clone();
+        let open = match rate {
+            Some(rate) => {
+                let window = self.plan.window * 2 / 3;
+                let block = Block {
+                    seed,
+                    settle,
+                    window,
+                    load: Load::Open { rate },
+                };
+                let sample = self.window(&block, "open loop")?;
+                middle = self.evidence()?;
+                Some(Window::new(
+                    &sample,
+                    middle.cpu.saturating_sub(before.cpu),
+                    settle,
+                ))
+            }
+            None => None,
+        };
+        let block = Block {
+            seed,
+            settle,
+            window: self.plan.window / 3,
+            load: Load::Closed,
+        };
+        let sample = self.window(&block, "closed loop")?;
+        let after = self.evidence()?;
+        let closed = Window::new(&sample, after.cpu.saturating_sub(middle.cpu), settle);
+        let wall = self.host.now().saturating_sub(begin);
+        let memory = match arm {
+            Arm::Bare => None,
+            Arm::Guarded => Some(self.ask("reading the memory", Guard::memory)?),
+        };
+        Ok(BlockRecord {
+            purpose: Purpose::Quad,
+            quad: 0,
+            position: 0,
+            arm,
+            seed,
+            begin_ns: nanos(begin.saturating_sub(self.begin)),
+            open,
+            closed,
+            activity: Activity::between(&before, &after),
+            memory,
+            contention: self.host.counters().since(counters, wall),
+        })
+    }
+
+    /// Touches the denied file until the expected number of hits was seen, three times at most; tells the last number.
+    fn touch(&mut self, expected: u64) -> Result<u64, Error> {
+        let mut hits = 0;
+        for _ in 0..TOUCHES {
+            let before = self.evidence()?.hits;
+            self.ask("touching a denied file", Guard::touch_denied)?;
+            hits = self.evidence()?.hits.saturating_sub(before);
+            // Too many may be a stranger's; too few are a guard that does not work.
+            if hits <= expected {
+                break;
+            }
+        }
+        Ok(hits)
+    }
+
+    /// Runs of the hooks and operations in an untimed guarded block.
+    fn probe(&mut self, seed: u64, frame: &Frame) -> Result<(u64, u64), Error> {
+        let runs = |evidence: &Evidence| evidence.runs.values().sum::<u64>();
+        let load = frame.rate.map_or(Load::Closed, |rate| Load::Open { rate });
+        let mut window = self.plan.probe;
+        if let Load::Open { rate } = load {
+            // At a low rate the window must hold a few operations.
+            window = window.max(Duration::from_secs_f64((10.0 / rate).min(60.0)));
+        }
+        self.ask("switching on the run counting", |guard| {
+            guard.count_runs(true)
+        })?;
+        let before = self.evidence()?;
+        let sample = self.window(
+            &Block {
+                seed,
+                settle: Duration::ZERO,
+                window,
+                load,
+            },
+            "hook probe",
+        );
+        let after = self.evidence()?;
+        self.ask("switching off the run counting", |guard| {
+            guard.count_runs(false)
+        })?;
+        Ok((
+            runs(&after).saturating_sub(runs(&before)),
+            sample?.operations,
+        ))
+    }
+
+    // ---- guard and session, with their errors named
+
+    fn switch(&mut self, arm: Arm) -> Result<(), Error> {
+        let attached = arm == Arm::Guarded;
+        if attached == self.attached {
+            return Ok(());
+        }
+        if attached {
+            self.ask("protecting", Guard::protect)?;
+        } else {
+            self.ask("releasing", Guard::release)?;
+        }
+        self.attached = attached;
+        Ok(())
+    }
+
+    fn evidence(&mut self) -> Result<Evidence, Error> {
+        self.ask("reading the counters", Guard::evidence)
+    }
+
+    fn ask<T>(
+        &mut self,
+        doing: &'static str,
+        ask: impl FnOnce(&mut (dyn Guard + 'a)) -> Result<T, BoxError>,
+    ) -> Result<T, Error> {
+        let guard = &self.plan.guard.name;
+        ask(&mut *self.guard).map_err(|source| Error::Guard {
+            doing,
+            guard: guard.clone(),
+            source,
+        })
+    }
+
+    fn window(&mut self, block: &Block, phase: &str) -> Result<Sample, Error> {
+        self.session.run(block).map_err(|source| Error::Workload {
+            workload: self.plan.workload.clone(),
+            phase: phase.to_owned(),
+            source,
+        })
+    }
+
+    fn say(&mut self, text: String) {
+        self.progress.note(&text);
+        self.notes.push(text);
+    }
+}

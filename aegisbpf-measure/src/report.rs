@@ -1,0 +1,4 @@
+//! What people and machines read.
+
+pub mod json;
+pub mod markdown;

@@ -1,0 +1,165 @@
+//! No verdict without proof that the guarded arm was guarded and the bare arm was bare.
+//!
+//! A comparison of two equal arms always passes; so what is missing here makes the run INVALID, never PASS.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    plan::Plan,
+    record::{BlockRecord, Purpose},
+    schedule::Arm,
+};
+
+/// One quad's proofs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// Number of the quad.
+    pub quad: u32,
+    /// Hits counted when a denied file was touched once in the guarded arm; must be one.
+    pub guarded_hits: u64,
+    /// The same in the bare arm; must be none.
+    pub bare_hits: u64,
+    /// Runs of all hooks in an untimed guarded block.
+    pub runs: u64,
+    /// Operations in that block.
+    pub operations: u64,
+    /// File opens that one operation makes, at the least.
+    pub opens_per_operation: f64,
+}
+
+impl Check {
+    /// What is wrong with it, if anything.
+    #[must_use]
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let Self {
+            quad,
+            guarded_hits,
+            bare_hits,
+            runs,
+            operations,
+            ..
+        } = self;
+        if *guarded_hits != 1 {
+            faults.push(format!("quad {quad}: touching a denied file in the guarded arm gave {guarded_hits} hits, not 1"));
+        }
+        if *bare_hits != 0 {
+            faults.push(format!(
+                "quad {quad}: touching a denied file in the bare arm gave {bare_hits} hits, not 0"
+            ));
+        }
+        let expected = 0.5 * self.opens_per_operation * *operations as f64;
+        if *operations == 0 {
+            faults.push(format!(
+                "quad {quad}: the workload did nothing while the hooks' runs were counted"
+            ));
+        } else if (*runs as f64) < expected {
+            faults.push(format!(
+                "quad {quad}: the hooks ran {runs} times in {operations} operations, at least {expected:.0} were expected"
+            ));
+        }
+        faults
+    }
+}
+
+/// What is wrong with a block's evidence, if anything.
+#[must_use]
+pub fn block_faults(plan: &Plan, block: &BlockRecord) -> Vec<String> {
+    let name = match block.purpose {
+        Purpose::Pilot => format!("pilot {}, block {}", block.quad, block.position),
+        Purpose::Quad => format!("quad {}, block {}", block.quad, block.position),
+    };
+    let activity = &block.activity;
+    let guarded = block.arm == Arm::Guarded && block.purpose == Purpose::Quad;
+    let mut faults = Vec::new();
+    if guarded {
+        let mut planned = plan.guard.hooks.clone();
+        planned.sort();
+        let mut found = activity.links.clone();
+        found.sort();
+        if found != planned {
+            faults.push(format!(
+                "{name}: attached are [{}], planned were [{}]",
+                found.join(", "),
+                planned.join(", ")
+            ));
+        }
+    } else {
+        if !activity.links.is_empty() {
+            faults.push(format!(
+                "{name}: still attached in the bare arm: [{}]",
+                activity.links.join(", ")
+            ));
+        }
+        if activity.hits + activity.blocks + activity.drops > 0 {
+            faults.push(format!(
+                "{name}: the counters moved in the bare arm ({} hits)",
+                activity.hits
+            ));
+        }
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_passes_only_with_one_hit_no_hit_and_running_hooks() {
+        let good = Check {
+            quad: 0,
+            guarded_hits: 1,
+            bare_hits: 0,
+            runs: 50,
+            operations: 50,
+            opens_per_operation: 2.0,
+        };
+        assert_eq!(good.faults(), Vec::<String>::new());
+        assert_eq!(
+            Check {
+                guarded_hits: 0,
+                ..good.clone()
+            }
+            .faults()
+            .len(),
+            1
+        );
+        assert_eq!(
+            Check {
+                guarded_hits: 2,
+                ..good.clone()
+            }
+            .faults()
+            .len(),
+            1
+        );
+        assert_eq!(
+            Check {
+                bare_hits: 1,
+                ..good.clone()
+            }
+            .faults()
+            .len(),
+            1
+        );
+        assert_eq!(
+            Check {
+                runs: 49,
+                ..good.clone()
+            }
+            .faults()
+            .len(),
+            1
+        );
+        assert_eq!(
+            Check {
+                operations: 0,
+                ..good
+            }
+            .faults()
+            .len(),
+            1
+        );
+    }
+}
