@@ -18,6 +18,9 @@ pub(crate) const MODULES: [&str; 5] = [
     "loop",
 ];
 
+/// Directories that get a tmpfs of their own if nothing is in them.
+const SCRATCH: [&str; 2] = ["/tmp", "/run"];
+
 /// First word of the result disk once the commands are about to start.
 pub(crate) const STARTED: &str = "started";
 /// First word of the result disk when they have ended; the exit code follows.
@@ -87,7 +90,10 @@ pub(crate) fn finish(tree: &mut Initramfs, modules: Vec<Module>, work: &Work) ->
     }
     tree.directory(&work.directory);
     let names = modules.iter().map(|module| &*module.name);
-    tree.bytes("/init", 0o755, init(names, work));
+    // A mount would hide what was brought. The root is a tmpfs itself, so nothing is lost without one.
+    let scratch = SCRATCH.into_iter().filter(|path| tree.is_empty(path));
+    let init = init(scratch, names, work);
+    tree.bytes("/init", 0o755, init);
     for module in modules {
         tree.bytes(format!("/modules/{}.ko", module.name), 0o644, module.bytes);
     }
@@ -97,8 +103,19 @@ pub(crate) fn finish(tree: &mut Initramfs, modules: Vec<Module>, work: &Work) ->
 /// The script that is process 1. `/bin/busybox sh` by name, since /bin/sh may be the host's.
 ///
 /// Its own words go to the kernel's console, a serial port that the host logs; the commands have hvc0 for themselves.
-fn init<'a>(modules: impl Iterator<Item = &'a str>, work: &Work) -> String {
+fn init<'a>(
+    scratch: impl Iterator<Item = &'a str>,
+    modules: impl Iterator<Item = &'a str>,
+    work: &Work,
+) -> String {
     let mut script = String::from(MOUNTS);
+    for path in scratch {
+        let _ = writeln!(script, "mount -t tmpfs tmpfs {path}");
+    }
+    script.push_str(
+        "chmod 1777 /tmp
+",
+    );
     for module in modules {
         let _ = writeln!(
             script,
@@ -140,9 +157,7 @@ mount -t tracefs tracefs /sys/kernel/tracing
 mount -t debugfs debugfs /sys/kernel/debug
 mount -t bpf bpf /sys/fs/bpf
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
-mount -t tmpfs -o mode=1777 tmpfs /tmp
 mount -t tmpfs tmpfs /dev/shm
-mount -t tmpfs tmpfs /run
 ln -s /proc/self/fd /dev/fd
 ln -s /proc/self/fd/0 /dev/stdin
 ln -s /proc/self/fd/1 /dev/stdout
@@ -185,10 +200,12 @@ mod tests {
             env: vec![("KEY".into(), "it's".into())],
             directory: "/".into(),
         };
-        let script = init(["overlay"].into_iter(), &work);
+        let script = init(["/run"].into_iter(), ["overlay"].into_iter(), &work);
         assert!(script.contains(r"setsid '/bin/sh' '-c' 'echo '\''a b'\'' $HOME' </dev/null"));
         assert!(script.contains(r"export KEY='it'\''s'"));
         assert!(script.contains("insmod /modules/overlay.ko"));
+        assert!(script.contains("mount -t tmpfs tmpfs /run"));
+        assert!(!script.contains("mount -t tmpfs tmpfs /tmp"));
     }
 
     #[test]
@@ -197,7 +214,7 @@ mod tests {
             commands: vec![vec!["first".into()], vec!["second".into()]],
             ..Work::default()
         };
-        let script = init(std::iter::empty(), &work);
+        let script = init(std::iter::empty(), std::iter::empty(), &work);
         let at = |text: &str| script.find(text).unwrap();
         assert!(at("record started") < at("'first'"));
         assert!(at("'first'") < at("'second'"));

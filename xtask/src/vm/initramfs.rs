@@ -72,6 +72,13 @@ impl Initramfs {
         self.entries.contains_key(&inside(path.as_ref()))
     }
 
+    /// Whether nothing is below a directory.
+    pub(crate) fn is_empty(&self, directory: impl AsRef<Path>) -> bool {
+        let directory = inside(directory.as_ref());
+        let mut others = self.entries.keys().filter(|path| **path != directory);
+        !others.any(|path| path.starts_with(&directory))
+    }
+
     /// A file or a directory of the host with all below it; programs bring their libraries along.
     pub(crate) fn host(&mut self, source: &Path, path: &Path) -> Result<()> {
         let metadata = fs::metadata(source).attempt("finding", source)?;
@@ -251,6 +258,8 @@ mod tests {
         let mut tree = Initramfs::new();
         tree.host(source.path(), Path::new("/data")).unwrap();
         let entries = read_back(&tree);
+        assert!(!tree.is_empty("/data/deep"));
+        assert!(tree.is_empty("/data/link"));
         let content = |name: &str| &entries.iter().find(|entry| entry.0 == name).unwrap().2;
         assert_eq!(content("data/deep/file"), b"x");
         assert_eq!(content("data/link"), b"deep/file");

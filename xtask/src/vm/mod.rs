@@ -44,9 +44,6 @@ pub(crate) struct Args {
     /// Size of the empty ext4 file system at /ext4
     #[arg(long, value_name = "MIB", default_value_t = 512)]
     disk: u32,
-    /// QEMU's accelerator
-    #[arg(long, default_value = "tcg", conflicts_with = "icount")]
-    accel: String,
     /// Let the guest's TSC count instructions instead of time
     #[arg(long, conflicts_with = "smp")]
     icount: bool,
@@ -178,7 +175,7 @@ fn command(words: &[String], tree: &mut Initramfs) -> Result<Vec<String>> {
     Ok(command)
 }
 
-/// One kernel; a guest without a result gets a second chance, since an emulated boot may fail on a busy machine.
+/// One kernel; a guest without a result gets a second chance, since an emulated boot may fail on a busy machine; the second tells more.
 fn run_on(
     kernel: &Kernel,
     args: &Args,
@@ -196,7 +193,7 @@ fn run_on(
     let initramfs = scratch.path().join("initramfs");
     tree.write(&initramfs)?;
 
-    let mut is_retry = false;
+    let mut machine = machine.clone();
     loop {
         eprintln!("vm: booting {}", kernel.release);
         let start = Instant::now();
@@ -217,12 +214,12 @@ fn run_on(
                 );
                 return Ok(TIMED_OUT);
             }
-            Outcome::NoResult { why, .. } if !is_retry => {
+            Outcome::NoResult { why, .. } if !machine.is_verbose => {
                 eprintln!(
                     "vm: {}: infrastructure failure, trying once more: {why}",
                     kernel.release
                 );
-                is_retry = true;
+                machine.is_verbose = true;
             }
             Outcome::NoResult { why, console } => return Err(Error::NoResult { why, console }),
         }
@@ -236,10 +233,10 @@ impl Args {
             memory_mib: self.memory,
             disk_mib: self.disk,
             icount: self.icount,
-            accel: self.accel.clone(),
             lsm: self.lsm.clone(),
             append: self.append.clone(),
             timeout: Duration::from_secs(self.timeout),
+            is_verbose: false,
         }
     }
 }

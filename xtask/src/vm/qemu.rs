@@ -20,10 +20,11 @@ pub(crate) struct Machine {
     pub(crate) disk_mib: u32,
     /// Virtual time counts instructions: 1 instruction = 1 ns of the guest's TSC.
     pub(crate) icount: bool,
-    pub(crate) accel: String,
     pub(crate) lsm: Option<String>,
     pub(crate) append: Vec<String>,
     pub(crate) timeout: Duration,
+    /// The kernel tells all on its console, which takes it a second or two.
+    pub(crate) is_verbose: bool,
 }
 
 /// How a run ended.
@@ -122,7 +123,7 @@ impl Machine {
                 "shift=0,sleep=off",
             ]);
         } else {
-            add(&["-accel", &self.accel]);
+            add(&["-accel", "tcg"]);
         }
         add(&["-serial", &format!("file:{}", files.console.display())]);
         add(&["-chardev", "stdio,id=out,signal=off"]);
@@ -145,7 +146,12 @@ impl Machine {
     }
 
     fn command_line(&self) -> String {
-        let mut words = vec!["console=ttyS0 quiet panic=-1".to_owned()];
+        let level = if self.is_verbose {
+            "loglevel=7"
+        } else {
+            "quiet"
+        };
+        let mut words = vec![format!("console=ttyS0 {level} panic=-1")];
         if self.icount {
             // Else the kernel tests the TSC against clocks that stand still, and gives it up.
             words.push("clocksource=tsc tsc=reliable".into());
@@ -231,7 +237,7 @@ mod tests {
             memory_mib: 1_024,
             disk_mib: 16,
             icount: false,
-            accel: "tcg".into(),
+            is_verbose: false,
             lsm: None,
             append: Vec::new(),
             timeout: Duration::from_secs(1),
