@@ -1,0 +1,563 @@
+//! The engine against fake machines of which the truth is known.
+
+use std::{collections::BTreeMap, io::BufReader, time::Duration};
+
+use aegisbpf_measure::{
+    Plan, Record, Verdict,
+    engine::Error,
+    fake::{self, Fake, Truth},
+    journal,
+    metric::Metric,
+    record::{Ended, Purpose, QuantileUse},
+    schedule::Arm,
+    verdict::Strength,
+    workload::Kind,
+};
+
+fn plan() -> Plan {
+    Plan {
+        budget: Duration::from_secs(120),
+        ..fake::plan("web::fake")
+    }
+}
+
+#[track_caller]
+fn record(truth: Truth, plan: &Plan) -> Record {
+    let mut fake = Fake::new(truth);
+    let record = fake.run(plan).unwrap();
+    assert_eq!(fake.is_switched_on(), (false, false), "left switched on");
+    record
+}
+
+#[track_caller]
+fn judged(truth: Truth) -> Record {
+    record(truth, &plan())
+}
+
+fn errors(class: &str, count: u64) -> BTreeMap<String, u64> {
+    BTreeMap::from([(class.to_owned(), count)])
+}
+
+#[test]
+fn no_effect_passes_by_wall_clock() {
+    for kind in [Kind::Service, Kind::Batch] {
+        let record = judged(Truth {
+            kind,
+            ..Truth::default()
+        });
+        let judgement = &record.judgement;
+        assert_eq!(judgement.verdict, Verdict::Pass, "{}", judgement.sentence());
+        assert_eq!(judgement.strength, Some(Strength::WallClock));
+        assert!(
+            judgement
+                .sentence()
+                .starts_with("PASS by wall clock: every judged metric"),
+            "{}",
+            judgement.sentence()
+        );
+        assert_eq!(record.observed.ended, Ended::Decided);
+        assert_eq!(record.observed.checks.len(), judgement.quads as usize);
+    }
+}
+
+#[test]
+fn fifteen_percent_fails_and_is_estimated_as_such() {
+    for kind in [Kind::Service, Kind::Batch] {
+        let record = judged(Truth {
+            kind,
+            effect: 0.15,
+            ..Truth::default()
+        });
+        let judgement = &record.judgement;
+        assert_eq!(judgement.verdict, Verdict::Fail, "{}", judgement.sentence());
+        let throughput = judgement
+            .metric(Metric::Throughput)
+            .unwrap()
+            .estimate
+            .unwrap();
+        // 15 % more time per operation is 13 % less throughput.
+        assert!(
+            (throughput.overhead - 100.0 * (1.0 - 1.0 / 1.15)).abs() < 1.5,
+            "{throughput:?}"
+        );
+        assert_eq!(
+            judgement.metric(Metric::Throughput).unwrap().verdict,
+            Some(Verdict::Fail)
+        );
+    }
+}
+
+#[test]
+fn every_metric_finds_the_true_effect() {
+    let record = judged(Truth {
+        effect: 0.10,
+        noise: 0.003,
+        cpu_noise: 0.003,
+        ..Truth::default()
+    });
+    let overhead = |metric| {
+        record
+            .judgement
+            .metric(metric)
+            .unwrap()
+            .estimate
+            .unwrap()
+            .overhead
+    };
+    for metric in [
+        Metric::P50,
+        Metric::P95,
+        Metric::P99,
+        Metric::CpuPerOperation,
+    ] {
+        assert!(
+            (overhead(metric) - 10.0).abs() < 0.7,
+            "{metric} {}",
+            overhead(metric)
+        );
+    }
+    for metric in [Metric::Throughput, Metric::CpuThroughput] {
+        assert!(
+            (overhead(metric) - 9.09).abs() < 0.7,
+            "{metric} {}",
+            overhead(metric)
+        );
+    }
+    // Half of the capacity of one CPU's worth of work on a machine of two: 25 %, and a tenth of that more.
+    assert!(
+        (overhead(Metric::Cpu) - 2.5).abs() < 0.2,
+        "{}",
+        overhead(Metric::Cpu)
+    );
+    let cpu = record.judgement.metric(Metric::Cpu).unwrap();
+    assert!((cpu.bare.unwrap() - 25.0).abs() < 0.5, "{cpu:?}");
+}
+
+#[test]
+fn additional_cpu_of_a_batch_job_refers_to_the_bare_units_time() {
+    let record = judged(Truth {
+        kind: Kind::Batch,
+        effect: 0.10,
+        noise: 0.003,
+        cpu_noise: 0.003,
+        ..Truth::default()
+    });
+    let overhead = record
+        .judgement
+        .metric(Metric::Cpu)
+        .unwrap()
+        .estimate
+        .unwrap()
+        .overhead;
+    // One CPU busy of two: 50 points, and a tenth of that more although the share of busy time is the same.
+    assert!((overhead - 5.0).abs() < 0.3, "{overhead}");
+}
+
+#[test]
+fn noise_and_a_small_budget_are_inconclusive_and_say_what_is_missing() {
+    let plan = Plan {
+        budget: Duration::from_secs(40),
+        ..plan()
+    };
+    let record = record(
+        Truth {
+            noise: 0.10,
+            cpu_noise: 0.10,
+            ..Truth::default()
+        },
+        &plan,
+    );
+    let judgement = &record.judgement;
+    assert_eq!(
+        judgement.verdict,
+        Verdict::Inconclusive,
+        "{}",
+        judgement.sentence()
+    );
+    let throughput = judgement.metric(Metric::Throughput).unwrap();
+    assert!(
+        throughput.estimate.unwrap().resolvable.unwrap() > 3.0,
+        "{throughput:?}"
+    );
+    assert!(
+        throughput.quads_needed.unwrap() > judgement.quads,
+        "{throughput:?}"
+    );
+    assert!(judgement.time_needed_ns.unwrap() > 0);
+    assert_eq!(record.observed.ended, Ended::Budget);
+}
+
+#[test]
+fn a_guard_that_attaches_nothing_is_invalid_however_good_its_numbers() {
+    let record = judged(Truth {
+        attaches: false,
+        ..Truth::default()
+    });
+    let judgement = &record.judgement;
+    assert_eq!(judgement.verdict, Verdict::Invalid);
+    assert!(
+        judgement
+            .sentence()
+            .starts_with("INVALID: treatment not applied"),
+        "{}",
+        judgement.sentence()
+    );
+    assert!(
+        judgement
+            .metrics
+            .iter()
+            .any(|metric| metric.verdict == Some(Verdict::Pass)),
+        "the numbers alone would pass"
+    );
+}
+
+#[test]
+fn a_guard_that_counts_no_hit_is_invalid() {
+    let judgement = judged(Truth {
+        counts_hits: false,
+        ..Truth::default()
+    })
+    .judgement;
+    assert_eq!(judgement.verdict, Verdict::Invalid);
+    assert!(
+        judgement.reasons[0].contains("gave 0 hits, not 1"),
+        "{}",
+        judgement.sentence()
+    );
+}
+
+#[test]
+fn work_missing_in_one_arm_makes_the_pair_void_and_not_slow() {
+    for kind in [Kind::Service, Kind::Batch] {
+        let judgement = judged(Truth {
+            kind,
+            lost: 0.02,
+            ..Truth::default()
+        })
+        .judgement;
+        assert_eq!(
+            judgement.verdict,
+            Verdict::Invalid,
+            "{}",
+            judgement.sentence()
+        );
+        assert_eq!(judgement.excluded.len(), judgement.quads as usize);
+        assert!(
+            judgement.excluded[0].1.contains("different work"),
+            "{:?}",
+            judgement.excluded[0]
+        );
+    }
+}
+
+#[test]
+fn a_new_class_of_errors_fails() {
+    let judgement = judged(Truth {
+        errors: errors("EPERM", 1),
+        ..Truth::default()
+    })
+    .judgement;
+    assert_eq!(judgement.verdict, Verdict::Fail);
+    assert!(
+        judgement.reasons[0].contains("`EPERM`"),
+        "{}",
+        judgement.sentence()
+    );
+}
+
+#[test]
+fn errors_that_both_arms_have_alike_do_not_fail() {
+    let judgement = judged(Truth {
+        errors_everywhere: errors("timeout", 2),
+        ..Truth::default()
+    })
+    .judgement;
+    assert_eq!(judgement.verdict, Verdict::Pass, "{}", judgement.sentence());
+    assert!(!judgement.errors[0].fails, "{:?}", judgement.errors);
+}
+
+#[test]
+fn many_more_errors_of_a_known_class_fail() {
+    let truth = Truth {
+        errors_everywhere: errors("timeout", 2),
+        errors: errors("timeout", 6),
+        ..Truth::default()
+    };
+    let judgement = judged(truth).judgement;
+    assert_eq!(judgement.verdict, Verdict::Fail, "{}", judgement.sentence());
+    assert!(judgement.errors[0].p < 0.01, "{:?}", judgement.errors);
+}
+
+#[test]
+fn a_negative_overhead_passes_but_is_flagged() {
+    let judgement = judged(Truth {
+        effect: -0.05,
+        ..Truth::default()
+    })
+    .judgement;
+    assert_eq!(judgement.verdict, Verdict::Pass);
+    assert!(
+        judgement
+            .notes
+            .iter()
+            .any(|note| note.contains("implausible")),
+        "{:?}",
+        judgement.notes
+    );
+}
+
+#[test]
+fn an_estimate_near_the_limit_is_called_marginal() {
+    let judgement = judged(Truth {
+        effect: 0.035,
+        noise: 0.003,
+        cpu_noise: 0.003,
+        ..Truth::default()
+    })
+    .judgement;
+    assert_eq!(judgement.verdict, Verdict::Pass, "{}", judgement.sentence());
+    assert!(
+        judgement.notes.iter().any(|note| note.contains("marginal")),
+        "{:?}",
+        judgement.notes
+    );
+}
+
+#[test]
+fn memory_above_the_limit_fails() {
+    let judgement = judged(Truth {
+        memory: 60_000_000,
+        ..Truth::default()
+    })
+    .judgement;
+    assert_eq!(judgement.verdict, Verdict::Fail);
+    assert!(
+        judgement.reasons[0].contains("60.0 MB"),
+        "{}",
+        judgement.sentence()
+    );
+}
+
+#[test]
+fn a_batch_jobs_wall_time_is_judged_by_its_own_limit() {
+    let mut plan = plan();
+    plan.limits.wall_time_percent = Some(15.0);
+    plan.limits.cpu_points = 10.0;
+    let record = record(
+        Truth {
+            kind: Kind::Batch,
+            effect: 0.10,
+            ..Truth::default()
+        },
+        &plan,
+    );
+    let judgement = &record.judgement;
+    assert_eq!(judgement.verdict, Verdict::Pass, "{}", judgement.sentence());
+    assert_eq!(judgement.metric(Metric::Throughput), None);
+    assert_eq!(
+        judgement.metric(Metric::WallTime).unwrap().limit,
+        Some(15.0)
+    );
+}
+
+#[test]
+fn on_a_contended_machine_the_cpu_second_decides() {
+    let truth = Truth {
+        kind: Kind::Batch,
+        noise: 0.2,
+        cpu_noise: 0.005,
+        wait: 0.5,
+        ..Truth::default()
+    };
+    let judgement = judged(truth.clone()).judgement;
+    assert_eq!(judgement.verdict, Verdict::Pass, "{}", judgement.sentence());
+    assert_eq!(judgement.strength, Some(Strength::PerCpu));
+    let calm = judged(Truth { wait: 0.1, ..truth }).judgement;
+    assert_eq!(calm.verdict, Verdict::Inconclusive, "{}", calm.sentence());
+}
+
+#[test]
+fn a_generator_that_lags_makes_the_run_invalid() {
+    let judgement = judged(Truth {
+        lag: Duration::from_millis(2),
+        ..Truth::default()
+    })
+    .judgement;
+    assert_eq!(judgement.verdict, Verdict::Invalid);
+    assert!(
+        judgement.reasons[0].contains("generator-limited"),
+        "{}",
+        judgement.sentence()
+    );
+}
+
+#[test]
+fn stolen_time_excludes_quads_and_too_many_of_them_the_run() {
+    let judgement = judged(Truth {
+        steal: 0.3,
+        ..Truth::default()
+    })
+    .judgement;
+    assert_eq!(judgement.verdict, Verdict::Invalid);
+    assert!(
+        judgement.excluded[0].1.contains("steal 30.0 %"),
+        "{:?}",
+        judgement.excluded[0]
+    );
+}
+
+#[test]
+fn few_samples_merge_histograms_and_too_few_give_no_verdict() {
+    // 333 samples a block: p95 from groups of 4 quads; p99 would need 16 × 6 quads.
+    let plan = Plan {
+        budget: Duration::from_secs(260),
+        max_quads: 40,
+        ..plan()
+    };
+    let record = record(
+        Truth {
+            capacity: 1_000.0,
+            noise: 0.02,
+            ..Truth::default()
+        },
+        &plan,
+    );
+    let judgement = &record.judgement;
+    let quantiles: Vec<QuantileUse> = record
+        .observed
+        .calibration
+        .quantiles
+        .values()
+        .copied()
+        .collect();
+    assert!(
+        matches!(
+            quantiles[..],
+            [QuantileUse::Merged(_), QuantileUse::NotJudgeable(_)]
+        ),
+        "{quantiles:?}"
+    );
+    let p95 = judgement.metric(Metric::P95).unwrap();
+    assert_eq!(p95.verdict, Some(Verdict::Pass), "{p95:?}");
+    let p99 = judgement.metric(Metric::P99).unwrap();
+    assert_eq!(p99.verdict, None);
+    assert!(
+        p99.remark
+            .as_ref()
+            .unwrap()
+            .contains("not judgeable in this budget")
+    );
+    assert!(p99.estimate.is_some(), "shown all the same");
+    assert!(
+        record
+            .notes
+            .iter()
+            .any(|note| note.contains("P99 is not judgeable")),
+        "{:?}",
+        record.notes
+    );
+}
+
+#[test]
+fn the_journal_replays_the_same_verdict_bit_for_bit() {
+    for truth in [
+        Truth {
+            effect: 0.04,
+            noise: 0.03,
+            ..Truth::default()
+        },
+        Truth {
+            kind: Kind::Batch,
+            noise: 0.1,
+            ..Truth::default()
+        },
+        Truth {
+            attaches: false,
+            ..Truth::default()
+        },
+    ] {
+        let record = judged(truth);
+        let mut lines = Vec::new();
+        journal::write(&record, &mut lines).unwrap();
+        let (plan, judgement) = journal::replay(BufReader::new(&lines[..])).unwrap();
+        assert_eq!(plan, record.plan);
+        let text = |judgement| serde_json::to_string(judgement).unwrap();
+        assert_eq!(text(&judgement), text(&record.judgement));
+        let json = serde_json::to_string(&record).unwrap();
+        assert_eq!(serde_json::from_str::<Record>(&json).unwrap(), record);
+    }
+}
+
+#[test]
+fn a_journal_whose_plan_was_changed_is_refused() {
+    let record = judged(Truth::default());
+    let mut lines = Vec::new();
+    journal::write(&record, &mut lines).unwrap();
+    let softened = String::from_utf8(lines).unwrap().replacen(
+        "\"throughput_percent\":5.0",
+        "\"throughput_percent\":9.0",
+        1,
+    );
+    let error = journal::replay(softened.as_bytes()).unwrap_err();
+    assert!(
+        error.to_string().contains("the plan was changed"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_pilot_is_bare_and_the_pairs_share_their_seed() {
+    let record = judged(Truth::default());
+    let blocks = &record.observed.blocks;
+    let pilot: Vec<_> = blocks
+        .iter()
+        .filter(|block| block.purpose == Purpose::Pilot)
+        .collect();
+    assert_eq!(pilot.len(), 4);
+    assert!(pilot.iter().all(|block| block.activity.links.is_empty()));
+    for pair in blocks.chunks(2) {
+        assert_eq!(pair[0].seed, pair[1].seed);
+        assert_ne!(pair[0].arm, pair[1].arm);
+    }
+    assert!(blocks.iter().all(|block| (block.memory.is_some())
+        == (block.arm == Arm::Guarded && block.purpose == Purpose::Quad)));
+}
+
+#[test]
+fn a_plan_for_another_guard_is_refused() {
+    let mut other = plan();
+    other.guard.policy_sha256 = "11".repeat(32);
+    let error = Fake::new(Truth::default()).run(&other).unwrap_err();
+    assert!(matches!(error, Error::OtherGuard { .. }), "{error}");
+}
+
+#[test]
+fn verdicts_are_rarely_wrong_over_many_runs() {
+    let wrong = |effect: f64, wrong: Verdict| {
+        (0..60)
+            .filter(|seed| {
+                let truth = Truth {
+                    kind: Kind::Batch,
+                    effect,
+                    noise: 0.05,
+                    cpu_noise: 0.05,
+                    seed: *seed,
+                    ..Truth::default()
+                };
+                let mut plan = Plan {
+                    seed: *seed,
+                    ..plan()
+                };
+                plan.limits.cpu_points = 100.0;
+                record(truth, &plan).judgement.verdict == wrong
+            })
+            .count()
+    };
+    // At the limit exactly (a loss of 5 %) either answer is wrong at most 5 % of the time.
+    let limit = 1.0 / 0.95 - 1.0;
+    let (passes, fails) = (wrong(limit, Verdict::Pass), wrong(limit, Verdict::Fail));
+    println!("at the limit: {passes} PASS, {fails} FAIL of 60");
+    assert!(passes <= 7 && fails <= 7, "{passes} {fails}");
+    assert_eq!(wrong(0.0, Verdict::Fail), 0);
+    assert_eq!(wrong(0.15, Verdict::Pass), 0);
+}
