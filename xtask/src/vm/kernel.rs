@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
 
+use super::cache;
 use super::error::{self, Attempt, Error, Result};
 
 /// What `--kernel` names.
@@ -104,7 +105,6 @@ fn release(image: &[u8]) -> Option<String> {
 }
 
 fn cached(cache: &Path) -> Result<Vec<String>> {
-    fs::create_dir_all(cache).attempt("making the cache directory", cache)?;
     Ok(fs::read_dir(cache)
         .attempt("listing", cache)?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -143,7 +143,7 @@ fn download(series: &str, cache: &Path) -> Result<PathBuf> {
 
     eprintln!("vm: downloading {package}");
     // Beside its final place, so that the last step is one rename: two runners at once do not see each other's half.
-    let scratch = tempfile::tempdir_in(cache).attempt("making a directory in", cache)?;
+    let scratch = cache::scratch(cache)?;
     error::output(
         Command::new(error::tool("apt-get", "apt")?)
             // The sandbox user could not write into a private directory; signatures are checked either way.

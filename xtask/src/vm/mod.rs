@@ -3,6 +3,7 @@
 //! kernel (get one) → modules → initramfs (guest base, programs, files) → qemu (boot, stream, result).
 
 mod build;
+mod cache;
 mod elf;
 mod error;
 mod guest;
@@ -97,7 +98,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 fn run_on_all(args: &Args) -> Result<u8> {
-    let cache = cache();
+    let cache = cache::open()?;
     let kernels = if args.kernels.is_empty() {
         vec![Choice::Series("6.1".into()), Choice::Series("6.12".into())]
     } else {
@@ -189,7 +190,7 @@ fn run_on(
         .chain(args.modules.iter().map(String::as_str))
         .collect();
     guest::finish(&mut tree, modules::collect(kernel, &wanted)?, work)?;
-    let scratch = tempfile::tempdir_in(cache).attempt("making a directory in", cache)?;
+    let scratch = cache::scratch(cache)?;
     let initramfs = scratch.path().join("initramfs");
     tree.write(&initramfs)?;
 
@@ -239,16 +240,6 @@ impl Args {
             is_verbose: false,
         }
     }
-}
-
-/// `target/vm`, where `cargo clean` finds it; or AEGIS_VM_CACHE, which may outlive it.
-fn cache() -> PathBuf {
-    if let Some(cache) = std::env::var_os("AEGIS_VM_CACHE") {
-        return cache.into();
-    }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-    target.unwrap_or(workspace).join("vm")
 }
 
 fn host_and_guest(file: &str) -> Result<(PathBuf, PathBuf)> {

@@ -151,7 +151,10 @@ impl Machine {
         } else {
             "quiet"
         };
-        let mut words = vec![format!("console=ttyS0 {level} panic=-1")];
+        // The kernel's self-tests of its ciphers take half of an emulated CPU for many seconds after the boot of 6.12.
+        let mut words = vec![format!(
+            "console=ttyS0 {level} panic=-1 cryptomgr.notests=1"
+        )];
         if self.icount {
             // Else the kernel tests the TSC against clocks that stand still, and gives it up.
             words.push("clocksource=tsc tsc=reliable".into());
@@ -271,6 +274,7 @@ mod tests {
         });
         assert!(line.contains("-accel tcg,thread=single -icount shift=0,sleep=off"));
         assert!(line.contains("clocksource=tsc tsc=reliable"));
+        assert!(line.contains("cryptomgr.notests=1"));
     }
 
     #[test]
