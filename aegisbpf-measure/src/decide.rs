@@ -53,13 +53,13 @@ pub fn decide(plan: &Plan, observed: &Observed) -> Judgement {
         let seen: Vec<&[&BlockRecord]> = kept
             .iter()
             .filter(|quad| quad[0].quad < look.quads)
-            .map(|quad| quad.as_slice())
+            .map(Vec::as_slice)
             .collect();
         step(&mut metrics, look, &seen);
     }
     if looks.is_empty() {
         // Nothing may be decided yet; estimates are shown all the same.
-        let seen: Vec<&[&BlockRecord]> = kept.iter().map(|quad| quad.as_slice()).collect();
+        let seen: Vec<&[&BlockRecord]> = kept.iter().map(Vec::as_slice).collect();
         step(
             &mut metrics,
             &Look {
@@ -251,9 +251,8 @@ impl<'a> Undecided<'a> {
         let limit = metric.limit(self.plan);
         let mut remark = match metric.usage(calibration) {
             QuantileUse::Blocks => None,
-            QuantileUse::Merged(group) => {
-                Some(format!("histograms of {group} neighbouring quads merged"))
-            }
+            QuantileUse::Merged(1) => Some("both blocks of an arm merged".to_owned()),
+            QuantileUse::Merged(group) => Some(format!("{group} neighbouring quads merged")),
             QuantileUse::NotJudgeable(u32::MAX) => Some("not measured by this workload".to_owned()),
             QuantileUse::NotJudgeable(quads) => {
                 let has = calibration.quads_max;

@@ -204,11 +204,17 @@ impl<'a> Engine<'a> {
         })
     }
 
-    fn observed(&self, calibration: &Calibration, ended: Ended, changed: Vec<String>) -> Observed {
+    /// What was observed so far. It is moved, not copied: it may hold millions of samples.
+    fn observed(
+        &mut self,
+        calibration: &Calibration,
+        ended: Ended,
+        changed: Vec<String>,
+    ) -> Observed {
         Observed {
             calibration: calibration.clone(),
-            blocks: self.blocks.clone(),
-            checks: self.checks.clone(),
+            blocks: std::mem::take(&mut self.blocks),
+            checks: std::mem::take(&mut self.checks),
             ended,
             changed,
         }
@@ -423,14 +429,12 @@ impl<'a> Engine<'a> {
             };
             let observed = self.observed(calibration, ended.unwrap_or(Ended::Decided), Vec::new());
             self.show(done, quads_max, &observed, elapsed);
-            if let Some(ended) = ended {
+            let all_decided = ended.is_none()
+                && decide::is_look(self.plan, done, quads_max)
+                && decide::is_decided(self.plan, &decide(self.plan, &observed));
+            (self.blocks, self.checks) = (observed.blocks, observed.checks);
+            if let Some(ended) = ended.or(all_decided.then_some(Ended::Decided)) {
                 return Ok(ended);
-            }
-            if decide::is_look(self.plan, done, quads_max) {
-                let judgement = decide(self.plan, &observed);
-                if decide::is_decided(self.plan, &judgement) {
-                    return Ok(Ended::Decided);
-                }
             }
             if self.progress.stopped() {
                 return self.stopped(done);

@@ -206,7 +206,10 @@ mod tests {
     #[test]
     fn the_hash_is_the_same_for_the_same_plan_in_every_build() {
         let hash = plan().sha256();
-        assert_eq!(hash, "eaebae23d452a18a94ce2c4308168b0a2537c673133d9aa90ef14fb7e0b274b2");
+        assert_eq!(
+            hash,
+            "eaebae23d452a18a94ce2c4308168b0a2537c673133d9aa90ef14fb7e0b274b2"
+        );
         let json = serde_json::to_string(&plan()).unwrap();
         let again: Plan = serde_json::from_str(&json).unwrap();
         assert_eq!(again.sha256(), hash);

@@ -546,6 +546,7 @@ fn verdicts_are_rarely_wrong_over_many_runs() {
                 };
                 let mut plan = Plan {
                     seed: *seed,
+                    max_quads: 25,
                     ..plan()
                 };
                 plan.limits.cpu_points = 100.0;
