@@ -214,8 +214,13 @@ mod tests {
 
     #[test]
     fn a_directory_of_another_file_system_is_no_cgroup() {
-        let tree = CgroupTree { root: PathBuf::from("/") };
-        assert_eq!(tree.id(Path::new("/proc")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let tree = CgroupTree {
+            root: PathBuf::from("/"),
+        };
+        assert_eq!(
+            tree.id(Path::new("/proc")).unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
     }
 
     #[test]

@@ -1,0 +1,375 @@
+//! What holds on every backend in audit mode.
+
+use std::{
+    fs::{self, File},
+    io::ErrorKind,
+    os::unix::fs::{MetadataExt, OpenOptionsExt, symlink},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use aegisbpf_core::{
+    Access, Backend, Decision, Enforcer, Error, FileId, Policy, State, Stats, cgroup::CgroupTree,
+};
+use nix::{
+    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+    unistd::Pid,
+};
+
+use crate::common::{Cgroup, Scene, cat, cat_in, open_often, wait_for};
+
+fn attach(backend: Backend, policy: Policy) -> Enforcer {
+    Enforcer::builder()
+        .backend(backend)
+        .policy(policy)
+        .attach()
+        .unwrap_or_else(|e| panic!("{}", e.chain()))
+}
+
+#[track_caller]
+fn only_rule(stats: &Stats) -> (u64, u64, u64) {
+    assert_eq!(stats.health.faults(), 0, "{:?}", stats.health);
+    let rule = &stats.rules[0];
+    (rule.audited, rule.denied, rule.exempted)
+}
+
+pub(crate) fn counts_every_open_exactly(backend: Backend) {
+    let scene = Scene::new();
+    let aegis = attach(backend, scene.policy());
+    open_often(&scene.secret, 1_000);
+    assert_eq!(only_rule(&aegis.stats().unwrap()), (1_000, 0, 0));
+}
+
+pub(crate) fn an_event_says_who_did_what_to_which_file(backend: Backend) {
+    let scene = Scene::new();
+    let mut aegis = attach(backend, scene.policy());
+    let mut events = aegis.events().unwrap();
+    assert!(matches!(aegis.events(), Err(Error::EventsTaken)));
+    let mut child = Command::new("cat")
+        .arg(&scene.secret)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let event = wait_for(&mut events, |event| event.tgid == child.id());
+    assert!(child.wait().unwrap().success());
+
+    let meta = fs::metadata(&scene.secret).unwrap();
+    assert_eq!(event.file, FileId::from_stat(meta.dev(), meta.ino()));
+    assert_eq!(
+        (event.decision, event.operation),
+        (Decision::Audit, Access::Open)
+    );
+    assert_eq!(event.path.as_deref(), Some(scene.secret.as_path()));
+    assert!(!event.path_is_partial);
+    assert_eq!((event.comm.as_str(), event.pid), ("cat", event.tgid));
+    assert_eq!(
+        (event.uid, event.gid),
+        (
+            nix::unistd::geteuid().as_raw(),
+            nix::unistd::getegid().as_raw()
+        )
+    );
+    assert_eq!(event.rule.number(), 1);
+    assert_eq!(event.origin.unwrap().line, 3);
+    assert_ne!(event.cgroup, 0);
+    let age = event
+        .time
+        .elapsed()
+        .unwrap_or_else(|ahead| ahead.duration());
+    assert!(age.as_secs() < 60, "the event's clock is {age:?} off");
+}
+
+pub(crate) fn other_files_count_nothing(backend: Backend) {
+    let scene = Scene::new();
+    let aegis = attach(backend, scene.policy());
+    open_often(&scene.plain, 100);
+    assert_eq!(only_rule(&aegis.stats().unwrap()), (0, 0, 0));
+}
+
+pub(crate) fn a_rule_holds_for_a_hard_link_and_through_a_symlink(backend: Backend) {
+    let scene = Scene::new();
+    let (hard, soft) = (
+        scene.folder.path().join("hard"),
+        scene.folder.path().join("soft"),
+    );
+    let aegis = attach(backend, scene.policy());
+    fs::hard_link(&scene.secret, &hard).unwrap();
+    symlink(&scene.secret, &soft).unwrap();
+    cat(&hard);
+    cat(&soft);
+    assert_eq!(only_rule(&aegis.stats().unwrap()), (2, 0, 0));
+}
+
+pub(crate) fn execution_is_reported_as_such(backend: Backend) {
+    let scene = Scene::new();
+    // busybox decides by the name it is called by.
+    let program = scene.folder.path().join("true");
+    let which = Command::new("sh")
+        .args(["-c", "command -v true && readlink -f /bin/cat"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(which.stdout).unwrap();
+    let real = text.lines().last().unwrap();
+    let source = if real.contains("busybox") {
+        real
+    } else {
+        "/bin/true"
+    };
+    fs::copy(source, &program).unwrap();
+    let policy = format!("version=1\n[deny_path]\n{}\n", program.display())
+        .parse()
+        .unwrap();
+    let mut aegis = attach(backend, policy);
+    let mut events = aegis.events().unwrap();
+    assert!(Command::new(&program).status().unwrap().success());
+    let event = wait_for(&mut events, |_| true);
+    assert_eq!(event.operation, Access::Exec);
+    assert_eq!(event.path.as_deref(), Some(program.as_path()));
+    assert_eq!(only_rule(&aegis.stats().unwrap()).0, 1);
+}
+
+pub(crate) fn o_path_gives_no_access_and_counts_nothing(backend: Backend) {
+    let scene = Scene::new();
+    let aegis = attach(backend, scene.policy());
+    let flags = nix::fcntl::OFlag::O_PATH.bits();
+    File::options()
+        .read(true)
+        .custom_flags(flags)
+        .open(&scene.secret)
+        .unwrap();
+    assert_eq!(only_rule(&aegis.stats().unwrap()), (0, 0, 0));
+}
+
+pub(crate) fn the_enforcer_itself_is_exempt(backend: Backend) {
+    let scene = Scene::new();
+    let aegis = attach(backend, scene.policy());
+    File::open(&scene.secret).unwrap();
+    assert_eq!(only_rule(&aegis.stats().unwrap()), (0, 0, 1));
+}
+
+pub(crate) fn an_allowed_cgroup_is_exempt_with_all_below_it(backend: Backend) {
+    let scene = Scene::new();
+    let tree = CgroupTree::find().unwrap();
+    let outer = Cgroup::new(tree.root(), &format!("aegis-test-{}", std::process::id()));
+    let inner = Cgroup::new(&outer.0, "inner");
+    let name = outer.0.file_name().unwrap().to_string_lossy().into_owned();
+    let aegis = attach(
+        backend,
+        scene.policy_with(&format!("[allow_cgroup]\n/{name}\n")),
+    );
+    assert!(cat_in(&outer.0, &scene.secret).status.success());
+    assert!(cat_in(&inner.0, &scene.secret).status.success());
+    assert_eq!(only_rule(&aegis.stats().unwrap()), (0, 0, 2));
+    cat(&scene.secret);
+    assert_eq!(only_rule(&aegis.stats().unwrap()), (1, 0, 2));
+}
+
+pub(crate) fn counts_are_kept_for_each_cgroup(backend: Backend) {
+    let scene = Scene::new();
+    let tree = CgroupTree::find().unwrap();
+    let cgroup = Cgroup::new(tree.root(), &format!("aegis-test-{}", std::process::id()));
+    let aegis = attach(backend, scene.policy());
+    for _ in 0..3 {
+        cat_in(&cgroup.0, &scene.secret);
+    }
+    cat(&scene.secret);
+    let stats = aegis.stats().unwrap();
+    let id = fs::metadata(&cgroup.0).unwrap().ino();
+    let counted: Vec<_> = stats
+        .cgroups
+        .iter()
+        .map(|c| (c.cgroup == id, c.audited))
+        .collect();
+    assert_eq!(counted, [(true, 3), (false, 1)]);
+}
+
+pub(crate) fn a_full_ring_loses_events_not_counts(backend: Backend) {
+    let scene = Scene::new();
+    let aegis = Enforcer::builder()
+        .backend(backend)
+        .policy(scene.policy())
+        .ring_buffer_bytes(1)
+        .attach()
+        .unwrap();
+    open_often(&scene.secret, 500);
+    let stats = aegis.stats().unwrap();
+    assert_eq!(only_rule(&stats), (500, 0, 0));
+    assert_eq!(stats.health.emitted + stats.health.dropped, 500);
+    assert!(
+        stats.health.dropped > 400,
+        "a page holds ten events: {:?}",
+        stats.health
+    );
+}
+
+pub(crate) fn sampling_is_one_in_n_on_each_cpu(backend: Backend) {
+    let scene = Scene::new();
+    let aegis = Enforcer::builder()
+        .backend(backend)
+        .policy(scene.policy())
+        .event_sample_rate(10)
+        .attach()
+        .unwrap();
+    // Children inherit the one CPU.
+    let all = sched_getaffinity(Pid::from_raw(0)).unwrap();
+    let first = (0..CpuSet::count())
+        .find(|&cpu| all.is_set(cpu).unwrap())
+        .unwrap();
+    let mut one = CpuSet::new();
+    one.set(first).unwrap();
+    sched_setaffinity(Pid::from_raw(0), &one).unwrap();
+    open_often(&scene.secret, 95);
+    sched_setaffinity(Pid::from_raw(0), &all).unwrap();
+    let stats = aegis.stats().unwrap();
+    assert_eq!(only_rule(&stats), (95, 0, 0));
+    assert_eq!((stats.health.emitted, stats.health.sampled_out), (10, 85));
+}
+
+pub(crate) fn detached_hooks_count_nothing_and_come_back(backend: Backend) {
+    let scene = Scene::new();
+    let mut aegis = attach(backend, scene.policy());
+    let links = aegis.links();
+    assert!(!links.is_empty());
+    cat(&scene.secret);
+    aegis.detach().unwrap();
+    aegis.detach().unwrap();
+    assert!(aegis.links().is_empty());
+    cat(&scene.secret);
+    assert_eq!(only_rule(&aegis.stats().unwrap()), (1, 0, 0));
+    aegis.attach().unwrap();
+    assert_eq!(aegis.links(), links);
+    cat(&scene.secret);
+    assert_eq!(only_rule(&aegis.stats().unwrap()), (2, 0, 0));
+}
+
+pub(crate) fn a_new_policy_replaces_the_old_one_whole(backend: Backend) {
+    let scene = Scene::new();
+    let mut aegis = attach(backend, scene.policy());
+    cat(&scene.secret);
+    // The new policy keeps the rule and adds one: the kept one keeps id and counters.
+    let both = format!(
+        "version=1\n[deny_path]\n{}\n{}\n",
+        scene.plain.display(),
+        scene.secret.display()
+    );
+    aegis.apply(&both.parse().unwrap()).unwrap();
+    cat(&scene.secret);
+    cat(&scene.plain);
+    let stats = aegis.stats().unwrap();
+    let rows: Vec<_> = stats
+        .rules
+        .iter()
+        .map(|r| (r.rule.number(), r.audited))
+        .collect();
+    assert_eq!(rows, [(1, 2), (2, 1)]);
+
+    // Nothing of the old policy stays, and ids are not used again.
+    let plain = format!(
+        "version=1\n[deny_path]\n/nowhere/at/all\n{}\n",
+        scene.plain.display()
+    );
+    let applied = aegis.apply(&plain.parse().unwrap()).unwrap();
+    assert_eq!(applied.unresolved.len(), 1);
+    cat(&scene.secret);
+    cat(&scene.plain);
+    let stats = aegis.stats().unwrap();
+    let rows: Vec<_> = stats
+        .rules
+        .iter()
+        .map(|r| (r.rule.number(), r.audited))
+        .collect();
+    assert_eq!(rows, [(2, 2), (3, 0)]);
+    assert!(matches!(stats.rules[1].state, State::Unresolved(_)));
+    assert!(
+        stats.cgroups.iter().all(|c| c.rule.number() != 1),
+        "counters of a rule that is no more"
+    );
+}
+
+pub(crate) fn a_refused_policy_changes_nothing(backend: Backend) {
+    let scene = Scene::new();
+    let mut aegis = attach(backend, scene.policy());
+    let generation = aegis.stats().unwrap().generation;
+    let folder = format!(
+        "version=1\n[deny_path]\n{}\n",
+        scene.folder.path().display()
+    );
+    assert!(matches!(
+        aegis.apply(&folder.parse().unwrap()),
+        Err(Error::Policy(_))
+    ));
+    cat(&scene.secret);
+    let stats = aegis.stats().unwrap();
+    assert_eq!(stats.generation, generation);
+    assert_eq!(only_rule(&stats), (1, 0, 0));
+}
+
+/// A rule that both policies have must meet every open while they change, and meet it once.
+pub(crate) fn policies_change_under_load_without_a_miss(backend: Backend) {
+    let scene = Scene::new();
+    let other = format!(
+        "version=1\n[deny_path]\n{}\n{}\n",
+        scene.plain.display(),
+        scene.secret.display()
+    );
+    let policies: [Policy; 2] = [scene.policy(), other.parse().unwrap()];
+    let mut aegis = attach(backend, policies[0].clone());
+    const OPENS: usize = 60_000;
+    let mut load = crate::common::start_opening(&scene.secret, OPENS);
+    let mut changes = 0;
+    while load.try_wait().unwrap().is_none() {
+        changes += 1;
+        aegis.apply(&policies[changes % 2]).unwrap();
+    }
+    assert!(changes > 3, "the load ended before the policy changed");
+    assert_eq!(only_rule(&aegis.stats().unwrap()), (OPENS as u64, 0, 0));
+}
+
+pub(crate) fn ten_thousand_rules_apply(backend: Backend) {
+    let scene = Scene::new();
+    let many: String = (1..=10_000)
+        .map(|n| format!("1048577:{}\n", 5_000_000 + n))
+        .collect();
+    let aegis = attach(backend, scene.policy_with(&format!("[deny_inode]\n{many}")));
+    open_often(&scene.secret, 10);
+    open_often(&scene.plain, 10);
+    let stats = aegis.stats().unwrap();
+    assert_eq!(stats.rules.len(), 10_001);
+    assert_eq!(only_rule(&stats), (10, 0, 0));
+    assert_eq!(stats.hits(), 10);
+}
+
+pub(crate) fn hook_runs_are_counted_on_request_only(backend: Backend) {
+    let scene = Scene::new();
+    let mut aegis = attach(backend, scene.policy());
+    let runs = |aegis: &Enforcer| {
+        aegis
+            .hook_runs()
+            .unwrap()
+            .iter()
+            .map(|h| h.runs)
+            .sum::<u64>()
+    };
+    aegis.count_runs(true).unwrap();
+    open_often(&scene.plain, 100);
+    let counted = runs(&aegis);
+    assert!(counted >= 100, "{counted} runs for 100 opens");
+    aegis.count_runs(false).unwrap();
+    let before = runs(&aegis);
+    open_often(&scene.plain, 100);
+    assert_eq!(runs(&aegis), before);
+}
+
+/// The mode of a file that cannot be read tells more than a panic would.
+#[track_caller]
+pub(crate) fn assert_refused(path: &Path) {
+    match Command::new("cat").arg(path).output() {
+        Ok(out) if !out.status.success() => {
+            let text = String::from_utf8_lossy(&out.stderr).into_owned();
+            assert!(text.contains("Operation not permitted"), "{text}");
+        }
+        Ok(_) => panic!("{} could be opened", path.display()),
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => {}
+        Err(e) => panic!("{e}"),
+    }
+}

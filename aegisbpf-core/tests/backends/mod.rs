@@ -1,0 +1,119 @@
+//! The facts, by what they need.
+
+mod audit;
+mod enforce;
+mod observe;
+
+use crate::Fact;
+
+pub(crate) use self::{
+    enforce::lsm_is_refused_where_it_would_never_run,
+    observe::{every_open_system_call_is_seen, no_system_calls_by_number},
+};
+
+/// Facts of every backend, in audit mode.
+pub(crate) const BOTH: &[(&str, Fact)] = &[
+    (
+        "counts_every_open_exactly",
+        audit::counts_every_open_exactly,
+    ),
+    (
+        "an_event_says_who_did_what_to_which_file",
+        audit::an_event_says_who_did_what_to_which_file,
+    ),
+    (
+        "other_files_count_nothing",
+        audit::other_files_count_nothing,
+    ),
+    (
+        "a_rule_holds_for_a_hard_link_and_through_a_symlink",
+        audit::a_rule_holds_for_a_hard_link_and_through_a_symlink,
+    ),
+    (
+        "execution_is_reported_as_such",
+        audit::execution_is_reported_as_such,
+    ),
+    (
+        "o_path_gives_no_access_and_counts_nothing",
+        audit::o_path_gives_no_access_and_counts_nothing,
+    ),
+    (
+        "the_enforcer_itself_is_exempt",
+        audit::the_enforcer_itself_is_exempt,
+    ),
+    (
+        "an_allowed_cgroup_is_exempt_with_all_below_it",
+        audit::an_allowed_cgroup_is_exempt_with_all_below_it,
+    ),
+    (
+        "counts_are_kept_for_each_cgroup",
+        audit::counts_are_kept_for_each_cgroup,
+    ),
+    (
+        "a_full_ring_loses_events_not_counts",
+        audit::a_full_ring_loses_events_not_counts,
+    ),
+    (
+        "sampling_is_one_in_n_on_each_cpu",
+        audit::sampling_is_one_in_n_on_each_cpu,
+    ),
+    (
+        "detached_hooks_count_nothing_and_come_back",
+        audit::detached_hooks_count_nothing_and_come_back,
+    ),
+    (
+        "a_new_policy_replaces_the_old_one_whole",
+        audit::a_new_policy_replaces_the_old_one_whole,
+    ),
+    (
+        "a_refused_policy_changes_nothing",
+        audit::a_refused_policy_changes_nothing,
+    ),
+    (
+        "policies_change_under_load_without_a_miss",
+        audit::policies_change_under_load_without_a_miss,
+    ),
+    ("ten_thousand_rules_apply", audit::ten_thousand_rules_apply),
+    (
+        "hook_runs_are_counted_on_request_only",
+        audit::hook_runs_are_counted_on_request_only,
+    ),
+];
+
+/// What only tracepoints show.
+pub(crate) const TRACEPOINT: &[(&str, Fact)] = &[(
+    "enforcing_is_refused_with_the_remedy",
+    observe::enforcing_is_refused_with_the_remedy,
+)];
+
+/// What only security hooks can do.
+pub(crate) const LSM: &[(&str, Fact)] = &[
+    (
+        "a_denied_file_is_refused_with_eperm",
+        enforce::a_denied_file_is_refused_with_eperm,
+    ),
+    (
+        "a_denied_program_is_not_executed",
+        enforce::a_denied_program_is_not_executed,
+    ),
+    (
+        "the_mode_changes_while_attached",
+        enforce::the_mode_changes_while_attached,
+    ),
+    (
+        "an_allowed_cgroup_may_open_a_denied_file",
+        enforce::an_allowed_cgroup_may_open_a_denied_file,
+    ),
+    (
+        "nothing_is_denied_after_exit",
+        enforce::nothing_is_denied_after_exit,
+    ),
+    (
+        "no_open_slips_through_while_policies_change",
+        enforce::no_open_slips_through_while_policies_change,
+    ),
+    (
+        "the_empty_hook_class_is_not_attached",
+        enforce::the_empty_hook_class_is_not_attached,
+    ),
+];

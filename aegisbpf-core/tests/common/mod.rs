@@ -1,0 +1,139 @@
+//! What the tests on a real kernel share.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "each test program uses a part; a panic is how a test fails"
+)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use aegisbpf_core::{Backend, Enforcer, Error, Event, Events, Mode, Policy};
+use tempfile::TempDir;
+
+/// A folder with a file that the policy denies and one that it does not.
+pub(crate) struct Scene {
+    pub(crate) folder: TempDir,
+    pub(crate) secret: PathBuf,
+    pub(crate) plain: PathBuf,
+}
+
+impl Scene {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("secret");
+        let plain = folder.path().join("plain");
+        fs::write(&secret, "secret\n").unwrap();
+        fs::write(&plain, "plain\n").unwrap();
+        Self {
+            folder,
+            secret,
+            plain,
+        }
+    }
+
+    pub(crate) fn policy(&self) -> Policy {
+        self.policy_with("")
+    }
+
+    pub(crate) fn policy_with(&self, more: &str) -> Policy {
+        format!("version=1\n[deny_path]\n{}\n{more}", self.secret.display())
+            .parse()
+            .unwrap()
+    }
+}
+
+/// Why the tests of `backend` cannot run here, or that they can.
+pub(crate) fn missing(backend: Backend, mode: Mode) -> Option<String> {
+    match Enforcer::builder().backend(backend).mode(mode).load() {
+        Ok(_) => None,
+        Err(error @ Error::Unsupported { .. }) => Some(error.chain().replace('\n', "; ")),
+        Err(error) => panic!("{}", error.chain()),
+    }
+}
+
+/// Opens `path` in another process, since our own is never denied.
+pub(crate) fn cat(path: &Path) -> Output {
+    Command::new("cat").arg(path).output().unwrap()
+}
+
+/// Opens `path` from inside the cgroup directory `cgroup`.
+pub(crate) fn cat_in(cgroup: &Path, path: &Path) -> Output {
+    let script = "echo $$ > \"$1/cgroup.procs\" && exec cat \"$2\"";
+    Command::new("sh")
+        .args(["-c", script, "sh"])
+        .arg(cgroup)
+        .arg(path)
+        .output()
+        .unwrap()
+}
+
+/// The first event that `wanted` likes, waited for with a bound.
+pub(crate) fn wait_for(events: &mut Events, wanted: impl Fn(&Event) -> bool) -> Event {
+    let until = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < until {
+        while let Some(event) = events.try_next().unwrap() {
+            if wanted(&event) {
+                return event;
+            }
+        }
+        events.wait().unwrap();
+    }
+    panic!("no such event came");
+}
+
+/// A cgroup2 directory of our own, removed at the end.
+pub(crate) struct Cgroup(pub(crate) PathBuf);
+
+impl Cgroup {
+    pub(crate) fn new(below: &Path, name: &str) -> Self {
+        let path = below.join(name);
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // The last member may still be on its way out.
+        for _ in 0..100 {
+            if fs::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// BPF objects that this process holds: none may be left when an enforcer is gone.
+pub(crate) fn held_bpf_descriptors() -> usize {
+    fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(|fd| fs::read_link(fd.unwrap().path()).ok())
+        .filter(|target| target.to_string_lossy().contains("bpf"))
+        .count()
+}
+
+/// Starts a process that opens `path` again and again by itself, without a child for each. It ends with 0 if
+/// the last open succeeded and 1 if none ever did.
+pub(crate) fn start_opening(path: &Path, times: usize) -> Child {
+    // `true` as the condition's command: a refused redirection makes it false, an opened one true.
+    let script = "i=0; ok=1; while [ $i -lt $2 ]; do if true < \"$1\"; then ok=0; fi; i=$((i+1)); done; exit $ok";
+    Command::new("sh")
+        .args(["-c", script, "sh"])
+        .arg(path)
+        .arg(times.to_string())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Opens `path` so often, and waits.
+pub(crate) fn open_often(path: &Path, times: usize) {
+    assert!(start_opening(path, times).wait().unwrap().success());
+}

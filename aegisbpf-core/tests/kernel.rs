@@ -1,0 +1,94 @@
+//! The enforcer on a real kernel: the same facts for each backend that this host can load, and the ones that
+//! only one of them can show. A backend that cannot be loaded here is ignored with the reason.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod backends;
+mod common;
+
+use std::sync::LazyLock;
+
+use aegisbpf_core::{Backend, Mode};
+use libtest_mimic::{Arguments, Completion, Trial};
+
+/// A fact to be shown on one backend.
+type Fact = fn(Backend);
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    // One at a time: some count what the whole process holds.
+    arguments.test_threads = Some(1);
+    let mut trials = Vec::new();
+    for (name, fact) in backends::BOTH {
+        trials.push(trial(
+            "tracepoint",
+            name,
+            Backend::Tracepoint,
+            Mode::Audit,
+            *fact,
+        ));
+        trials.push(trial("lsm", name, Backend::Lsm, Mode::Audit, *fact));
+    }
+    for (name, fact) in backends::TRACEPOINT {
+        trials.push(trial(
+            "tracepoint",
+            name,
+            Backend::Tracepoint,
+            Mode::Audit,
+            *fact,
+        ));
+    }
+    trials.push(Trial::ignorable_test(
+        "tracepoint::every_open_system_call_is_seen",
+        || match missing(Backend::Tracepoint, Mode::Audit)
+            .or_else(backends::no_system_calls_by_number)
+        {
+            Some(reason) => Ok(Completion::ignored_with(reason)),
+            None => {
+                backends::every_open_system_call_is_seen(Backend::Tracepoint);
+                Ok(Completion::Completed)
+            }
+        },
+    ));
+    for (name, fact) in backends::LSM {
+        trials.push(trial("lsm", name, Backend::Lsm, Mode::Enforce, *fact));
+    }
+    trials.push(Trial::test(
+        "lsm::is_refused_where_it_would_never_run",
+        || {
+            backends::lsm_is_refused_where_it_would_never_run();
+            Ok(())
+        },
+    ));
+    assert!(!trials.is_empty(), "an empty list of tests proves nothing");
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn trial(group: &str, name: &str, backend: Backend, mode: Mode, fact: Fact) -> Trial {
+    Trial::ignorable_test(format!("{group}::{name}"), move || {
+        match missing(backend, mode) {
+            Some(reason) => Ok(Completion::ignored_with(reason)),
+            None => {
+                fact(backend);
+                assert_eq!(
+                    common::held_bpf_descriptors(),
+                    0,
+                    "the enforcer is gone, its descriptors are not"
+                );
+                Ok(Completion::Completed)
+            }
+        }
+    })
+}
+
+/// Why a backend cannot be used here; asked once.
+fn missing(backend: Backend, mode: Mode) -> Option<String> {
+    static LSM: LazyLock<Option<String>> =
+        LazyLock::new(|| common::missing(Backend::Lsm, Mode::Enforce));
+    static TRACEPOINT: LazyLock<Option<String>> =
+        LazyLock::new(|| common::missing(Backend::Tracepoint, Mode::Audit));
+    match (backend, mode) {
+        (Backend::Lsm, _) => LSM.clone(),
+        _ => TRACEPOINT.clone(),
+    }
+}
