@@ -115,7 +115,7 @@ impl Differences {
         self.deviation
     }
 
-    /// With W the N sorted Walsh averages and k = max{k : P(T⁺ ≤ k) ≤ level}: W[k] and W[N − 1 − k].
+    /// With W the N sorted Walsh averages and k = max{k : P(T⁺ ≤ k) ≤ level}: `W[k]` and `W[N − 1 − k]`.
     #[must_use]
     pub fn bounds(&self, level: f64) -> Option<Bounds> {
         let k = self
