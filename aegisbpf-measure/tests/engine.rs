@@ -7,12 +7,12 @@ use std::{
 };
 
 use aegisbpf_measure::{
-    Plan, Record, Verdict,
+    Judgement, Plan, Record, Verdict,
     engine::Error,
     fake::{self, Fake, Truth},
     journal,
     metric::Metric,
-    record::{Ended, Purpose, QuantileUse},
+    record::{BlockRecord, Ended, Purpose, QuantileUse},
     schedule::Arm,
     verdict::Strength,
     workload::{Block, BoxError, Kind, Sample, Session},
@@ -616,4 +616,54 @@ fn a_run_on_this_machine_needs_nothing_faked() {
     );
     assert!(record.fingerprint.hard.contains_key("kernel"));
     assert_eq!(record.plan_sha256, plan.sha256());
+}
+
+/// What would have been decided if one block of this arm had been otherwise.
+fn altered(arm: Arm, alter: impl FnOnce(&mut BlockRecord)) -> Judgement {
+    let mut record = judged(Truth::default());
+    let mut blocks = record.observed.blocks.iter_mut();
+    let last = blocks
+        .rfind(|block| block.arm == arm)
+        .expect("every quad has both arms");
+    alter(last);
+    aegisbpf_measure::decide(&record.plan, &record.observed)
+}
+
+#[test]
+fn one_missing_link_in_one_guarded_block_is_invalid() {
+    let judgement = altered(Arm::Guarded, |block| drop(block.activity.links.pop()));
+    assert_eq!(judgement.verdict, Verdict::Invalid);
+    assert!(
+        judgement.reasons[0].contains("planned were"),
+        "{}",
+        judgement.sentence()
+    );
+}
+
+#[test]
+fn one_hit_or_one_link_in_one_bare_block_is_invalid() {
+    let hit = altered(Arm::Bare, |block| block.activity.hits = 1);
+    assert_eq!(hit.verdict, Verdict::Invalid, "{}", hit.sentence());
+    let link = altered(Arm::Bare, |block| {
+        block.activity.links.push("file_open".to_owned())
+    });
+    assert_eq!(link.verdict, Verdict::Invalid, "{}", link.sentence());
+}
+
+#[test]
+fn a_single_error_of_a_new_class_fails_without_any_statistics() {
+    let judgement = altered(Arm::Guarded, |block| {
+        block.closed.errors = errors("EPERM", 1)
+    });
+    assert_eq!(judgement.verdict, Verdict::Fail, "{}", judgement.sentence());
+    let bare = altered(Arm::Bare, |block| block.closed.errors = errors("EPERM", 1));
+    assert_eq!(bare.verdict, Verdict::Pass, "{}", bare.sentence());
+}
+
+#[test]
+fn a_machine_that_changed_is_invalid() {
+    let mut record = judged(Truth::default());
+    record.observed.changed = vec!["mitigations".to_owned()];
+    let judgement = aegisbpf_measure::decide(&record.plan, &record.observed);
+    assert_eq!(judgement.verdict, Verdict::Invalid);
 }
