@@ -36,7 +36,9 @@ static __always_inline int identify(struct file *file, struct object_key *key)
  * The path by hand, for programs that may not call d_path: names from the file up to the root of the
  * mount tree, each ended by a NUL. Without locks: a rename meanwhile can give a mixed path, never a
  * fault. Each name is read with a fixed size into a buffer that has that much room behind the last
- * allowed offset, so the verifier needs no variable sizes.
+ * allowed offset, so the verifier needs no variable sizes. The offset lives in the event, not in a
+ * register: there the verifier forgets its value, sees that one round is like another, and is done in a
+ * fraction of the time (a load under emulation: 1.3 s, not 19 s).
  */
 static __always_inline void walk_path(struct file *file, struct event *event)
 {
@@ -44,7 +46,7 @@ static __always_inline void walk_path(struct file *file, struct event *event)
 	struct vfsmount *vfsmount;
 	struct mount *mount, *above;
 	const unsigned char *name;
-	u64 offset = 0;
+	u64 offset;
 	long len;
 	int i;
 
@@ -75,13 +77,13 @@ static __always_inline void walk_path(struct file *file, struct event *event)
 			return;
 		if (parent == dentry) /* a root that is mounted nowhere we can see: a pipe, a memfd */
 			return;
+		offset = *(volatile u16 *)&event->path_len;
 		if (offset > PATH_BYTES - NAME_BYTES)
 			return;
 		len = bpf_probe_read_kernel_str(&event->path[offset], NAME_BYTES, name);
 		if (len < 1 || len >= NAME_BYTES)
 			return;
-		offset += len;
-		event->path_len = offset;
+		event->path_len = offset + len;
 		dentry = parent;
 	}
 }
