@@ -1,33 +1,26 @@
 //! Runs a plan: switches the guard, runs the blocks, keeps the records, and stops when all is decided.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+mod calibrate;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::{
     decide::{self, decide},
-    estimate::{deviation, median, resolvable},
+    estimate::median,
     guard::{Evidence, Guard, Identity},
     host::{Host, Local},
-    metric::{Metric, Quantile},
+    metric::Metric,
     plan::{Plan, PlanError},
     progress::{Live, Progress},
     record::{
-        Activity, BlockRecord, Calibration, Ended, Observed, Purpose, QuantileUse, Record,
-        SCHEMA_VERSION, Window, nanos,
+        Activity, BlockRecord, Calibration, Ended, Observed, Purpose, Record, SCHEMA_VERSION,
+        Window, nanos,
     },
     schedule::{Arm, Coin, Quad},
     treatment::Check,
-    workload::{Block, BoxError, Kind, Load, Sample, Session},
+    workload::{Block, BoxError, Load, Sample, Session},
 };
 
-/// Shortest settle time, whatever the switch costs.
-const SETTLE_MIN: Duration = Duration::from_millis(50);
-/// Attach and detach so often to learn what a switch costs.
-const SWITCHES: usize = 5;
-/// Two successive medians of warm-up blocks closer than this: warm.
-const WARM: f64 = 0.02;
 /// Noise next to the denied file may add a hit; so often it is touched again.
 const TOUCHES: usize = 3;
 
@@ -219,193 +212,6 @@ impl<'a> Engine<'a> {
             changed,
         }
     }
-
-    // ---- before the first quad
-
-    fn calibrate(&mut self) -> Result<Calibration, Error> {
-        let kind = self.session.kind();
-        self.progress.phase("switching cost");
-        let switches = self.switching_cost()?;
-        let slowest = switches.iter().copied().max().unwrap_or_default();
-        let settle = self.plan.settle.max(2 * slowest).max(SETTLE_MIN);
-
-        self.progress.phase("warm-up");
-        let mut coin = Coin::new(self.plan.seed, 1);
-        let (warmup, mut unit_wall) = self.warm_up(settle, &mut coin)?;
-        let rate = match kind {
-            Kind::Batch => None,
-            Kind::Service => {
-                self.progress.phase("capacity");
-                Some(self.capacity(settle, &mut coin)? / 2.0)
-            }
-        };
-        if kind == Kind::Service {
-            unit_wall = Duration::ZERO;
-        }
-
-        self.progress.phase("pilot");
-        let begin = self.host.now();
-        let frame = Frame { settle, rate };
-        for (number, quad) in (0..self.plan.pilot_quads).zip(coin) {
-            self.quad(Purpose::Pilot, number, quad, &frame)?;
-        }
-        let pilot = self.host.now().saturating_sub(begin);
-        // A guarded quad also switches, and has its probe.
-        let probe = if kind == Kind::Batch {
-            unit_wall + settle
-        } else {
-            self.plan.probe
-        };
-        let quad_time = pilot / self.plan.pilot_quads.max(1) + 2 * slowest + probe;
-        let left = self
-            .plan
-            .budget
-            .saturating_sub(self.host.now().saturating_sub(self.begin));
-        let affordable = nanos(left) / nanos(quad_time).max(1);
-        let affordable = u32::try_from(affordable).unwrap_or(u32::MAX);
-        let quads_max = affordable.clamp(self.plan.min_quads, self.plan.max_quads);
-        let mut calibration = Calibration {
-            kind,
-            cpus: self.host.cpus(),
-            switches_ns: switches.into_iter().map(nanos).collect(),
-            settle,
-            rate,
-            unit_wall,
-            warmup,
-            noise: 0.0,
-            quad_time,
-            quads_max,
-            quantiles: BTreeMap::new(),
-        };
-        self.declare(&mut calibration, affordable);
-        Ok(calibration)
-    }
-
-    /// Says what this machine can resolve in this budget, before anything is judged.
-    fn declare(&mut self, calibration: &mut Calibration, affordable: u32) {
-        let values: Vec<f64> = self
-            .blocks
-            .iter()
-            .filter_map(|block| Metric::Throughput.value(calibration, block))
-            .collect();
-        calibration.noise = deviation(&values).unwrap_or(0.0);
-        let quads_max = calibration.quads_max;
-        let total = calibration.quad_time * quads_max;
-        // d_q is a mean of two minus a mean of two, so its deviation is that of a single block.
-        let effect = Metric::P50.overhead(resolvable(calibration.noise, f64::from(quads_max)));
-        self.say(format!(
-            "this machine resolves about ±{effect:.1} % of throughput in {:.1} minutes ({quads_max} quads)",
-            total.as_secs_f64() / 60.0
-        ));
-        if affordable < self.plan.min_quads {
-            self.say(format!(
-                "the budget of {:.0} s allows {affordable} quads; {} are run all the same, fewer decide nothing",
-                self.plan.budget.as_secs_f64(),
-                self.plan.min_quads
-            ));
-        }
-        let samples = self
-            .blocks
-            .iter()
-            .filter_map(|block| block.steady().latency.as_ref().map(|latency| latency.count))
-            .min()
-            .unwrap_or(0);
-        for quantile in [Quantile::P95, Quantile::P99] {
-            let usage = quantile.usage(samples, quads_max);
-            if let QuantileUse::NotJudgeable(quads) = usage
-                && samples > 0
-            {
-                self.say(format!(
-                    "{quantile:?} is not judgeable in this budget: {samples} samples a block, {quads} quads would be needed"
-                ));
-            }
-            calibration.quantiles.insert(quantile, usage);
-        }
-    }
-
-    fn switching_cost(&mut self) -> Result<Vec<Duration>, Error> {
-        // Whatever state it was handed over in.
-        self.ask("releasing", Guard::release)?;
-        self.attached = false;
-        let mut times = Vec::new();
-        for _ in 0..SWITCHES {
-            for arm in [Arm::Guarded, Arm::Bare] {
-                let begin = self.host.now();
-                self.switch(arm)?;
-                times.push(self.host.now().saturating_sub(begin));
-            }
-        }
-        Ok(times)
-    }
-
-    /// Blocks bare, guarded, bare until two successive medians of three agree. Also gives the wall time of the last bare one.
-    fn warm_up(
-        &mut self,
-        settle: Duration,
-        coin: &mut Coin,
-    ) -> Result<((u32, bool), Duration), Error> {
-        let mut values = Vec::new();
-        let mut last = None;
-        let mut wall = Duration::ZERO;
-        let mut blocks = 0;
-        while blocks < self.plan.warmup_blocks {
-            let arm = if blocks % 3 == 1 {
-                Arm::Guarded
-            } else {
-                Arm::Bare
-            };
-            self.switch(arm)?;
-            let block = Block {
-                seed: coin.seed(),
-                settle,
-                window: self.plan.window / 3,
-                load: Load::Closed,
-            };
-            let sample = self.window(&block, "warm-up")?;
-            blocks += 1;
-            if arm == Arm::Bare {
-                wall = sample.wall;
-            }
-            values.push(sample.operations as f64 / sample.wall.as_secs_f64());
-            if values.len() == 3 {
-                let now = median(&values);
-                values.clear();
-                if let (Some(now), Some(before)) = (now, last.replace(now).flatten())
-                    && (now / before - 1.0_f64).abs() < WARM
-                {
-                    return Ok(((blocks, true), wall));
-                }
-            }
-        }
-        self.say(format!(
-            "the workload was not steady after {blocks} warm-up blocks"
-        ));
-        Ok(((blocks, false), wall))
-    }
-
-    /// Operations a second, as fast as it goes, bare: the median of three.
-    fn capacity(&mut self, settle: Duration, coin: &mut Coin) -> Result<f64, Error> {
-        self.switch(Arm::Bare)?;
-        let mut rates = Vec::new();
-        for _ in 0..3 {
-            let block = Block {
-                seed: coin.seed(),
-                settle,
-                window: self.plan.window / 3,
-                load: Load::Closed,
-            };
-            let sample = self.window(&block, "capacity")?;
-            rates.push(sample.operations as f64 / sample.wall.as_secs_f64());
-        }
-        median(&rates)
-            .filter(|rate| *rate > 0.0)
-            .ok_or_else(|| Error::Idle {
-                workload: self.plan.workload.clone(),
-                window: self.plan.window / 3,
-            })
-    }
-
-    // ---- the quads
 
     fn quads(&mut self, calibration: &mut Calibration) -> Result<Ended, Error> {
         self.progress.phase("quads");

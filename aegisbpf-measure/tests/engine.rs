@@ -645,7 +645,7 @@ fn one_hit_or_one_link_in_one_bare_block_is_invalid() {
     let hit = altered(Arm::Bare, |block| block.activity.hits = 1);
     assert_eq!(hit.verdict, Verdict::Invalid, "{}", hit.sentence());
     let link = altered(Arm::Bare, |block| {
-        block.activity.links.push("file_open".to_owned())
+        block.activity.links.push("file_open".to_owned());
     });
     assert_eq!(link.verdict, Verdict::Invalid, "{}", link.sentence());
 }
@@ -653,7 +653,7 @@ fn one_hit_or_one_link_in_one_bare_block_is_invalid() {
 #[test]
 fn a_single_error_of_a_new_class_fails_without_any_statistics() {
     let judgement = altered(Arm::Guarded, |block| {
-        block.closed.errors = errors("EPERM", 1)
+        block.closed.errors = errors("EPERM", 1);
     });
     assert_eq!(judgement.verdict, Verdict::Fail, "{}", judgement.sentence());
     let bare = altered(Arm::Bare, |block| block.closed.errors = errors("EPERM", 1));
