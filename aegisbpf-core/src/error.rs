@@ -53,6 +53,21 @@ impl Error {
         }
     }
 
+    /// What this host, backend or build cannot do: what was asked for, what is missing, how to get it.
+    #[must_use]
+    pub fn unsupported(
+        what: impl Into<String>,
+        reason: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self::Unsupported {
+            what: what.into(),
+            reason: reason.into(),
+            remedy: remedy.into(),
+            source: None,
+        }
+    }
+
     /// The message with its whole chain of causes, `: ` between them.
     #[must_use]
     pub fn chain(&self) -> String {

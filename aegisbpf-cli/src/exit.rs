@@ -1,0 +1,74 @@
+//! Exit codes, and how an error is told.
+
+use std::{io, process::ExitCode};
+
+use aegisbpf_core::{Error, PolicyFileError};
+
+/// The operation failed.
+const FAILED: u8 = 1;
+/// The policy is invalid.
+const POLICY: u8 = 3;
+/// This host cannot do it.
+const UNSUPPORTED: u8 = 4;
+
+/// Why a verb did not succeed.
+pub(crate) enum Failure {
+    /// The library said why.
+    Core(Error),
+    /// Standard output could not be written.
+    Output(io::Error),
+    /// Everything has been said; only the code is left.
+    Told(Told),
+}
+
+/// What was told.
+pub(crate) enum Told {
+    /// The policy has errors.
+    Policy,
+    /// The host lacks something without which nothing works.
+    Host,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Core(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+/// Says what is left to say, and gives the code.
+pub(crate) fn code(outcome: Result<(), Failure>) -> ExitCode {
+    let code = match outcome {
+        Ok(()) => return ExitCode::SUCCESS,
+        // Whoever reads us has enough, as `head` does.
+        Err(Failure::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => {
+            return ExitCode::SUCCESS;
+        }
+        Err(Failure::Output(e)) => {
+            eprintln!("aegisbpf: writing to standard output: {e}");
+            FAILED
+        }
+        Err(Failure::Told(Told::Policy)) => POLICY,
+        Err(Failure::Told(Told::Host)) => UNSUPPORTED,
+        Err(Failure::Core(error)) => {
+            eprintln!("aegisbpf: {}", error.chain());
+            of(&error)
+        }
+    };
+    ExitCode::from(code)
+}
+
+fn of(error: &Error) -> u8 {
+    match error {
+        Error::Policy(_) => POLICY,
+        Error::PolicyFile(PolicyFileError::Read { .. }) => FAILED,
+        Error::PolicyFile(_) => POLICY,
+        Error::Unsupported { .. } => UNSUPPORTED,
+        _ => FAILED,
+    }
+}
