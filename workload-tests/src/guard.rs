@@ -6,6 +6,7 @@
 
 pub mod canary;
 pub mod child;
+pub mod enforcer;
 pub mod protocol;
 pub mod remote;
 

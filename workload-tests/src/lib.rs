@@ -4,12 +4,18 @@
 //! does and how its verdict is read.
 
 pub mod budget;
+pub mod case;
 pub mod corpus;
 pub mod cpu;
 pub mod guard;
+pub mod harness;
 pub mod load;
+pub mod options;
 pub mod scratch;
 pub mod service;
+pub mod summary;
+pub mod table;
+pub mod terminal;
 pub mod thresholds;
 pub mod workload;
 pub mod workloads;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The workloads: `cargo test --release -p workload-tests -- --ignored`.
+
+fn main() -> std::process::ExitCode {
+    workload_tests::harness::main()
+}

@@ -344,21 +344,46 @@ fn word(command: Command) -> &'static str {
 }
 
 fn proportional_set_size(pid: u32) -> Result<u64, GuardError> {
-    let path = format!("/proc/{pid}/smaps_rollup");
-    let fail = |source| GuardError::Memory {
-        path: path.clone(),
-        source,
-    };
-    let text = fs::read_to_string(&path).map_err(fail)?;
-    let kibibytes = text.lines().find_map(|line| {
-        line.strip_prefix("Pss:")?
-            .trim()
-            .strip_suffix(" kB")?
-            .trim()
-            .parse::<u64>()
-            .ok()
-    });
-    kibibytes
-        .map(|kibibytes| kibibytes << 10)
-        .ok_or_else(|| fail(io::Error::other("no line `Pss: … kB`")))
+    let path = format!("/proc/{pid}/smaps");
+    let text = fs::read_to_string(&path).map_err(|source| GuardError::Memory { path, source })?;
+    Ok(own_pages(&text))
+}
+
+/// Bytes of a process' proportional set, without the maps that it has mapped from the kernel: those are counted there.
+fn own_pages(smaps: &str) -> u64 {
+    let mut is_map = false;
+    let mut kibibytes = 0;
+    for line in smaps.lines() {
+        let mut words = line.split_ascii_whitespace();
+        let Some(first) = words.next() else { continue };
+        if let Some(value) = line.strip_prefix("Pss:") {
+            let value = value.trim().trim_end_matches(" kB").parse().unwrap_or(0);
+            kibibytes += if is_map { 0 } else { value };
+        } else if !first.ends_with(':') {
+            // A mapping's first line: addresses, permissions, offset, device, inode, name.
+            is_map = words.nth(4) == Some("anon_inode:bpf-map");
+        }
+    }
+    kibibytes << 10
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_shared_with_the_kernel_is_not_counted_twice() {
+        let smaps = "\
+7f0000000000-7f0002000000 rw-s 00000000 00:0f 1057 anon_inode:bpf-map
+Rss:               32768 kB
+Pss:               32768 kB
+Pss_Dirty:             0 kB
+7f0010000000-7f0010001000 r--p 00000000 08:01 99 /usr/lib/libc.so.6
+Pss:                  12 kB
+VmFlags: rd mr
+7f0010002000-7f0010003000 rw-p 00000000 00:00 0
+Pss:                   4 kB
+";
+        assert_eq!(own_pages(smaps), 16 << 10);
+    }
 }

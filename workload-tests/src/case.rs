@@ -1,0 +1,152 @@
+//! One case from requirements to reports.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use aegisbpf_measure::{
+    Plan, Record, Verdict, guard::Guard, journal, progress::Progress, report, run,
+    workload::BoxError,
+};
+
+use crate::{
+    budget::Budget,
+    guard::{Canary, GuardError, RemoteGuard, enforcer},
+    options::{Options, sha256},
+    scratch::{self, Scratch},
+    workload::{Requirement, Workload, missing},
+};
+
+/// What the enforcer needs, whatever the workload.
+const ENFORCER: [Requirement; 2] = [Requirement::Root, Requirement::Btf];
+
+/// How a case ended, if nothing broke.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The machine lacks something; what, and how to get it.
+    Missing(String),
+    /// It was measured.
+    Measured(Box<Measured>),
+}
+
+/// A measured case.
+#[derive(Debug)]
+pub struct Measured {
+    /// All that was found.
+    pub record: Record,
+    /// Where the reports are.
+    pub reports: PathBuf,
+}
+
+impl Measured {
+    /// Whether every planned hook was attached at the end of every guarded block.
+    #[must_use]
+    pub fn attached(&self) -> bool {
+        let planned = &self.record.plan.guard.hooks;
+        let mut checks = self.record.observed.checks.iter();
+        !planned.is_empty()
+            && self.record.judgement.quads > 0
+            && checks.all(|check| check.guarded_hits > 0 && check.runs > 0)
+    }
+}
+
+/// Runs a case. Whatever it started has ended when this returns, also by an error or a panic.
+///
+/// # Errors
+/// If workload or enforcer break. A bad result is no error.
+pub fn run_case(
+    workload: &dyn Workload,
+    options: &Options,
+    progress: &mut dyn Progress,
+) -> Result<Outcome, BoxError> {
+    let missing = missing(&[&ENFORCER, workload.requires()].concat());
+    if !missing.is_empty() {
+        return Ok(Outcome::Missing(
+            missing
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("; "),
+        ));
+    }
+    for leftover in scratch::remove_leftovers(&scratch::parent())? {
+        progress.note(&format!(
+            "removed {}, left behind by a killed run",
+            leftover.display()
+        ));
+    }
+    // Dropped in reverse: first the workload, then the enforcer, then their files.
+    let scratch = Scratch::new()?;
+    let mut guard = match start_guard(scratch.path(), options) {
+        Err(error) if matches!(error.downcast_ref(), Some(GuardError::Unsupported(_))) => {
+            return Ok(Outcome::Missing(error.to_string()));
+        }
+        guard => guard?,
+    };
+    let data = scratch.path().join("workload");
+    fs::create_dir(&data)?;
+    progress.phase("preparing data");
+    let mut session = workload.prepare(&data)?;
+    let plan = plan(workload, options, &guard);
+    let record = run(&plan, session.as_mut(), &mut guard, progress)?;
+    let reports = options.report_dir.join(workload.name().replace("::", "-"));
+    write_reports(&record, &reports)?;
+    Ok(Outcome::Measured(Box::new(Measured { record, reports })))
+}
+
+fn start_guard(scratch: &Path, options: &Options) -> Result<RemoteGuard, BoxError> {
+    let directory = scratch.join("enforcer");
+    fs::create_dir(&directory)?;
+    let canary = Canary::new(&directory)?;
+    let policy_file = directory.join("policy.conf");
+    fs::write(&policy_file, canary.deny_in(&options.policy.text))?;
+    let settings = enforcer::Settings {
+        policy_file,
+        policy_name: options.policy.name.clone(),
+        policy_sha256: options.policy.sha256(),
+        mode: options.mode,
+        backend: options.backend,
+        events: directory.join("events.jsonl"),
+    };
+    Ok(RemoteGuard::start(&mut settings.command()?, canary)?)
+}
+
+fn plan(workload: &dyn Workload, options: &Options, guard: &RemoteGuard) -> Plan {
+    let mut plan = Plan::new(workload.name(), guard.identity());
+    plan.workload_sha256 = sha256(&workload.configuration());
+    plan.limits = options.thresholds.of(workload.name());
+    plan.budget = options.budget.time();
+    if options.budget == Budget::Smoke {
+        // To see that everything works, two quads do. They decide nothing, and the verdict says so.
+        plan.window = Duration::from_millis(500);
+        plan.warmup_blocks = 4;
+        plan.min_quads = 2;
+    }
+    plan
+}
+
+/// Markdown for people, JSON for machines, and every block as a line, from which the verdict can be replayed.
+fn write_reports(record: &Record, directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    fs::write(
+        directory.join("report.md"),
+        report::markdown::report(record),
+    )?;
+    let create = |name: &str| File::create(directory.join(name)).map(BufWriter::new);
+    report::json::write(record, &mut create("report.json")?)?;
+    journal::write(record, &mut create("blocks.jsonl")?)
+}
+
+/// The word of a verdict in files and on exit.
+#[must_use]
+pub fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "pass",
+        Verdict::Fail => "fail",
+        Verdict::Inconclusive => "inconclusive",
+        Verdict::Invalid => "invalid",
+    }
+}

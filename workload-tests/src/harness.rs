@@ -1,0 +1,271 @@
+//! The workloads as trials of a libtest-like harness: `cargo test -p workload-tests -- --ignored web::`.
+
+use std::{
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use aegisbpf_measure::{Verdict, workload::BoxError};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use crate::{
+    case::{Outcome, run_case, word},
+    guard::enforcer,
+    options::Options,
+    summary::{CaseEnd, Summary},
+    table,
+    terminal::Terminal,
+    workload::Workload,
+    workloads,
+};
+
+/// `main` of the test binary.
+#[must_use]
+pub fn main() -> ExitCode {
+    if let Some(code) = enforcer::main_if_asked() {
+        return code;
+    }
+    let mut arguments = Arguments::from_args();
+    // One at a time: two would measure each other. And on the main thread, whose end ends the enforcer.
+    arguments.test_threads = Some(1);
+    match trials() {
+        Ok(trials) => libtest_mimic::run(&arguments, trials).exit_code(),
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// One trial for each workload, ignored unless asked for. Starts nothing.
+///
+/// # Errors
+/// If an environment variable makes no sense.
+///
+/// # Panics
+/// If there is no workload: a harness without cases would pass.
+pub fn trials() -> Result<Vec<Trial>, BoxError> {
+    let names: Vec<&str> = workloads::all(crate::budget::Budget::default())
+        .iter()
+        .map(|workload| workload.name())
+        .collect();
+    let options = Arc::new(Options::from_env(&names)?);
+    Ok(register(workloads::all(options.budget), &options))
+}
+
+fn register(workloads: Vec<Box<dyn Workload>>, options: &Arc<Options>) -> Vec<Trial> {
+    assert!(
+        !workloads.is_empty(),
+        "there is no workload to run; an empty list would pass"
+    );
+    let summary = Arc::new(Mutex::new(Summary::default()));
+    let trial = |workload: Box<dyn Workload>| {
+        let (options, summary) = (Arc::clone(options), Arc::clone(&summary));
+        Trial::ignorable_test(workload.name(), move || {
+            conclude(workload.as_ref(), &options, &summary)
+        })
+        .with_ignored_flag(true)
+    };
+    workloads.into_iter().map(trial).collect()
+}
+
+/// Runs a case, tells about it, and maps it to what a test can be.
+fn conclude(
+    workload: &dyn Workload,
+    options: &Options,
+    summary: &Mutex<Summary>,
+) -> Result<Completion, Failed> {
+    // The runner has printed the test's name, without a line break.
+    println!();
+    let outcome = run_case(workload, options, &mut Terminal::new(workload.name()));
+    let (end, completion) = match outcome {
+        Err(error) => {
+            let reason = chain(&error);
+            (end("error", false, &reason), Err(reason.into()))
+        }
+        Ok(Outcome::Missing(reason)) => (
+            end("missing", false, &reason),
+            Ok(Completion::ignored_with(reason)),
+        ),
+        Ok(Outcome::Measured(measured)) => {
+            let (record, verdict) = (&measured.record, measured.record.judgement.verdict);
+            let block = table::verdict_block(record);
+            println!("{block}  reports: {}", measured.reports.display());
+            let completion = map(verdict, &block, &table::undecided(record), options.strict);
+            (
+                end(
+                    word(verdict),
+                    measured.attached(),
+                    &record.judgement.sentence(),
+                ),
+                completion,
+            )
+        }
+    };
+    // A panic in another case does not make the summary wrong.
+    let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = summary
+        .add(&options.report_dir, workload.name(), end)
+        .map_err(|error| format!("writing the summary: {error}"))?;
+    println!(
+        "  {} of {} cases attached: {}",
+        summary.attached,
+        summary.cases.len(),
+        path.display()
+    );
+    completion
+}
+
+fn map(verdict: Verdict, block: &str, undecided: &str, strict: bool) -> Result<Completion, Failed> {
+    match verdict {
+        Verdict::Pass => Ok(Completion::Completed),
+        Verdict::Inconclusive if !strict => Ok(Completion::ignored_with(format!(
+            "INCONCLUSIVE: {undecided}"
+        ))),
+        Verdict::Inconclusive => Err(format!("{block}  AEGIS_STRICT=1: {undecided}").into()),
+        Verdict::Fail | Verdict::Invalid => Err(block.into()),
+    }
+}
+
+fn end(verdict: &str, attached: bool, reason: &str) -> CaseEnd {
+    CaseEnd {
+        verdict: verdict.to_owned(),
+        attached,
+        reason: reason.to_owned(),
+    }
+}
+
+fn chain(error: &BoxError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if !text.contains(&cause.to_string()) {
+            text = format!("{text}: {cause}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use aegisbpf_measure::workload::Session;
+
+    use super::*;
+    use crate::{scratch, workload::Requirement};
+
+    #[test]
+    fn only_pass_is_a_pass() {
+        let completed = |verdict, strict| match map(verdict, "", "", strict) {
+            Ok(Completion::Completed) => "ok",
+            Ok(_) => "ignored",
+            Err(_) => "failed",
+        };
+        for strict in [false, true] {
+            assert_eq!(completed(Verdict::Pass, strict), "ok");
+            assert_eq!(completed(Verdict::Fail, strict), "failed");
+            assert_eq!(completed(Verdict::Invalid, strict), "failed");
+        }
+        assert_eq!(completed(Verdict::Inconclusive, false), "ignored");
+        assert_eq!(completed(Verdict::Inconclusive, true), "failed");
+    }
+
+    #[test]
+    #[should_panic(expected = "there is no workload to run")]
+    fn an_empty_list_panics() {
+        let options = Options::from_env(&["files::grep_large"]).unwrap();
+        let _ = register(Vec::new(), &Arc::new(options));
+    }
+
+    #[test]
+    fn every_case_is_ignored_unless_asked_for() {
+        let trials = trials().unwrap();
+        let names: Vec<&str> = trials.iter().map(Trial::name).collect();
+        assert_eq!(
+            names,
+            [
+                "web::embedded",
+                "web::nginx_static",
+                "files::many_small",
+                "files::grep_large"
+            ]
+        );
+        assert!(trials.iter().all(Trial::has_ignored_flag));
+    }
+
+    /// Needs a program that nobody has, and must not get further.
+    struct Unmet;
+
+    impl Workload for Unmet {
+        fn name(&self) -> &'static str {
+            "web::unmet"
+        }
+
+        fn configuration(&self) -> String {
+            String::new()
+        }
+
+        fn requires(&self) -> &'static [Requirement] {
+            &[Requirement::Program {
+                name: "no-such-server",
+                package: "no-such-server-light",
+            }]
+        }
+
+        fn prepare(&self, _: &Path) -> Result<Box<dyn Session>, BoxError> {
+            panic!("prepared without its program")
+        }
+    }
+
+    fn options(report_dir: &Path) -> Options {
+        let names = ["files::grep_large"];
+        Options {
+            report_dir: report_dir.to_owned(),
+            ..Options::from_env(&names).unwrap()
+        }
+    }
+
+    #[test]
+    fn a_missing_tool_is_ignored_with_the_command_that_installs_it() {
+        let reports = tempfile::tempdir().unwrap();
+        let summary = Mutex::new(Summary::default());
+        let completion = conclude(&Unmet, &options(reports.path()), &summary).unwrap();
+        let Completion::Ignored {
+            reason: Some(reason),
+        } = completion
+        else {
+            panic!("not ignored with a reason")
+        };
+        assert!(
+            reason.contains("no-such-server not found: apt-get install no-such-server-light"),
+            "{reason}"
+        );
+        let summary: Summary =
+            serde_json::from_slice(&fs::read(reports.path().join("summary.json")).unwrap())
+                .unwrap();
+        assert_eq!(summary.attached, 0);
+        assert_eq!(summary.cases["web::unmet"].verdict, "missing");
+    }
+
+    #[test]
+    fn listing_starts_nothing() {
+        let reports = tempfile::tempdir().unwrap();
+        let trials = register(vec![Box::new(Unmet)], &Arc::new(options(reports.path())));
+        let arguments = Arguments::from_iter(["workloads", "--list"]);
+        assert!(!libtest_mimic::run(&arguments, trials).has_failed());
+        assert_eq!(
+            fs::read_dir(reports.path()).unwrap().count(),
+            0,
+            "a report was written"
+        );
+        let own = format!("aegis-wl-{}-", std::process::id());
+        let scratch = fs::read_dir(scratch::parent()).unwrap().flatten();
+        assert!(
+            !scratch
+                .into_iter()
+                .any(|entry| entry.file_name().to_string_lossy().starts_with(&own))
+        );
+    }
+}
