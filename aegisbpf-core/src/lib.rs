@@ -42,6 +42,7 @@ pub use self::{
     event::{Access, Decision, DecodeError, Event},
     events::{Events, Stopper},
     file_id::FileId,
+    kernel::selftest,
     kernel::support,
     policy::Policy,
     policy_file::PolicyFileError,

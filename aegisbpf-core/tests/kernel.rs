@@ -38,30 +38,37 @@ fn main() {
             *fact,
         ));
     }
-    trials.push(Trial::ignorable_test(
+    trials.push(single(
         "tracepoint::every_open_system_call_is_seen",
-        || match missing(Backend::Tracepoint, Mode::Audit)
-            .or_else(backends::no_system_calls_by_number)
-        {
-            Some(reason) => Ok(Completion::ignored_with(reason)),
-            None => {
-                backends::every_open_system_call_is_seen(Backend::Tracepoint);
-                Ok(Completion::Completed)
-            }
-        },
+        || missing(Backend::Tracepoint, Mode::Audit).or_else(backends::no_system_calls_by_number),
+        || backends::every_open_system_call_is_seen(Backend::Tracepoint),
+    ));
+    trials.push(single(
+        "decision::decides_by_identity_alone",
+        || missing(Backend::Tracepoint, Mode::Audit),
+        backends::decides_by_identity_alone,
     ));
     for (name, fact) in backends::LSM {
         trials.push(trial("lsm", name, Backend::Lsm, Mode::Enforce, *fact));
     }
-    trials.push(Trial::test(
+    trials.push(single(
         "lsm::is_refused_where_it_would_never_run",
-        || {
-            backends::lsm_is_refused_where_it_would_never_run();
-            Ok(())
-        },
+        || None,
+        backends::lsm_is_refused_where_it_would_never_run,
     ));
     assert!(!trials.is_empty(), "an empty list of tests proves nothing");
     libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// A test of its own, ignored with what it lacks.
+fn single(name: &str, lacking: fn() -> Option<String>, fact: fn()) -> Trial {
+    Trial::ignorable_test(name, move || match lacking() {
+        Some(reason) => Ok(Completion::ignored_with(reason)),
+        None => {
+            fact();
+            Ok(Completion::Completed)
+        }
+    })
 }
 
 fn trial(group: &str, name: &str, backend: Backend, mode: Mode, fact: Fact) -> Trial {

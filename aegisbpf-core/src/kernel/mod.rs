@@ -5,6 +5,8 @@ mod maps;
 mod object;
 mod private_mount;
 mod runtime;
+#[doc(hidden)]
+pub mod selftest;
 pub mod support;
 
 pub(crate) use self::maps::Ring;

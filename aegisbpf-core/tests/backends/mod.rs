@@ -1,12 +1,14 @@
 //! The facts, by what they need.
 
 mod audit;
+mod decide;
 mod enforce;
 mod observe;
 
 use crate::Fact;
 
 pub(crate) use self::{
+    decide::decides_by_identity_alone,
     enforce::lsm_is_refused_where_it_would_never_run,
     observe::{every_open_system_call_is_seen, no_system_calls_by_number},
 };

@@ -1,0 +1,124 @@
+//! The kernel's decision on its own, for tests and benchmarks of this project. No part of the stable API.
+
+use aegisbpf_bpf::{abi, names};
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    programs::{Lsm, RawTracePoint, RawTracePointRunOptions, TestRun},
+};
+
+use super::Maps;
+use crate::{
+    FileId,
+    error::{Error, Result},
+    policy::{Policy, RuleId},
+    resolve::resolve,
+    table::Table,
+};
+
+/// `decide()` behind `BPF_PROG_TEST_RUN`: the verifier and the JIT are part of the test, no hook is.
+pub struct Selftest {
+    ebpf: Ebpf,
+    maps: Maps,
+    table: Table,
+}
+
+impl Selftest {
+    /// # Errors
+    /// If this kernel does not load it.
+    pub fn load() -> Result<Self> {
+        let failed = |e: aya::EbpfError| Error::kernel("loading the self-test object", e);
+        let mut ebpf = EbpfLoader::new()
+            .load(aegisbpf_bpf::SELFTEST)
+            .map_err(failed)?;
+        let (maps, _) = Maps::take(&mut ebpf, 1 << 18)?;
+        let program: &mut RawTracePoint = program(&mut ebpf, names::TEST_DECIDE)?;
+        program
+            .load()
+            .map_err(|e| Error::kernel("loading the self-test program", e))?;
+        Ok(Self {
+            ebpf,
+            maps,
+            table: Table::default(),
+        })
+    }
+
+    /// Makes `policy` the current one.
+    ///
+    /// # Errors
+    /// As [`Control::apply`](crate::Control::apply).
+    pub fn apply(&mut self, policy: &Policy) -> Result<()> {
+        let next = self.table.succeed(policy, &resolve(policy)?);
+        self.maps.switch(&self.table, &next)?;
+        self.table = next;
+        Ok(())
+    }
+
+    /// Sets what the programs read of mode and our own process id.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn set(&mut self, enforce: bool, self_tgid: u32) -> Result<()> {
+        self.maps.set(|control| {
+            control.mode = if enforce {
+                abi::MODE_ENFORCE
+            } else {
+                abi::MODE_AUDIT
+            };
+            control.self_tgid = self_tgid;
+        })
+    }
+
+    /// What the kernel decides about an access of this process to `file`: the `DECISION_…` number of the ABI, and the rule.
+    ///
+    /// # Errors
+    /// If the kernel does not run it.
+    pub fn decide(&mut self, file: FileId) -> Result<(u8, Option<RuleId>)> {
+        let program: &mut RawTracePoint = program(&mut self.ebpf, names::TEST_DECIDE)?;
+        let mut options = RawTracePointRunOptions::new();
+        options.args[0] = file.ino;
+        options.args[1] = u64::from(file.dev);
+        let answer = program
+            .test_run(options)
+            .map_err(|e| Error::kernel("running the self-test program", e))?
+            .return_value;
+        Ok(((answer & 0xff) as u8, RuleId::new(answer >> 8)))
+    }
+}
+
+/// An LSM program on `file_open` that does nothing: the floor that the real one is compared with.
+pub struct EmptyHook {
+    _ebpf: Ebpf,
+}
+
+impl EmptyHook {
+    /// # Errors
+    /// If this kernel does not load or attach it.
+    pub fn attach() -> Result<Self> {
+        let btf = Btf::from_sys_fs().map_err(|e| Error::kernel("reading the kernel's types", e))?;
+        let failed = |e: aya::EbpfError| Error::kernel("loading the object", e);
+        let mut ebpf = EbpfLoader::new()
+            .btf(Some(&btf))
+            .load(aegisbpf_bpf::AEGIS)
+            .map_err(failed)?;
+        let refused = |e| Error::kernel("attaching the empty program", e);
+        let lsm: &mut Lsm = program(&mut ebpf, names::EMPTY)?;
+        lsm.load("file_open", &btf).map_err(refused)?;
+        lsm.attach().map_err(refused)?;
+        Ok(Self { _ebpf: ebpf })
+    }
+}
+
+fn program<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T>
+where
+    &'a mut T: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
+{
+    ebpf.program_mut(name)
+        .ok_or_else(|| {
+            Error::kernel(
+                format!("finding the program {name}"),
+                "it is not in the embedded object",
+            )
+        })?
+        .try_into()
+        .map_err(|e| Error::kernel(format!("finding the program {name}"), e))
+}
