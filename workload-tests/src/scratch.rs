@@ -118,7 +118,10 @@ mod tests {
         std::os::unix::fs::symlink(&foreign, &linked).unwrap();
         let living = Scratch::new_in(parent.path()).unwrap();
 
-        assert_eq!(remove_leftovers(parent.path()).unwrap(), [dead.clone()]);
+        assert_eq!(
+            remove_leftovers(parent.path()).unwrap(),
+            std::slice::from_ref(&dead)
+        );
 
         assert!(!dead.exists());
         assert!(living.path().exists() && foreign.exists() && linked.exists());

@@ -1,4 +1,5 @@
 //! The load generator against servers that misbehave in known ways.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     io::{BufRead, BufReader, Write},

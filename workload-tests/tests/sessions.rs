@@ -1,4 +1,5 @@
 //! Every workload, short and without an enforcer: it does its work, proves it, and cleans up.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{fs, time::Duration};
 

@@ -113,7 +113,7 @@ impl Generator {
         match block.load {
             // Late replies still belong to the window: leaving them out would hide the slowest.
             Load::Open { .. } => {
-                run.until(|run, _| run.schedule.peek().is_none() && run.is_idle())?
+                run.until(|run, _| run.schedule.peek().is_none() && run.is_idle())?;
             }
             Load::Closed => run.until(|run, now| now >= run.closes)?,
         }
