@@ -4,6 +4,8 @@ use std::{io, process::ExitCode};
 
 use aegisbpf_core::{Error, PolicyFileError};
 
+use crate::say::say;
+
 /// The operation failed.
 const FAILED: u8 = 1;
 /// The policy is invalid.
@@ -50,13 +52,13 @@ pub(crate) fn code(outcome: Result<(), Failure>) -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(Failure::Output(e)) => {
-            eprintln!("aegisbpf: writing to standard output: {e}");
+            say(format_args!("aegisbpf: writing to standard output: {e}"));
             FAILED
         }
         Err(Failure::Told(Told::Policy)) => POLICY,
         Err(Failure::Told(Told::Host)) => UNSUPPORTED,
         Err(Failure::Core(error)) => {
-            eprintln!("aegisbpf: {}", error.chain());
+            say(format_args!("aegisbpf: {}", error.chain()));
             of(&error)
         }
     };

@@ -6,6 +6,7 @@ mod doctor;
 mod exit;
 mod policy;
 mod run;
+mod say;
 
 use std::process::ExitCode;
 

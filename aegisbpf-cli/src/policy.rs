@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::{
     args::CheckArgs,
     exit::{Failure, Told},
+    say::say,
 };
 
 /// What is printed, for people and for machines.
@@ -51,7 +52,7 @@ fn refuse(json: bool, problems: &Problems) -> Result<(), Failure> {
         };
         print_json(&report)?;
     } else {
-        eprintln!("{problems}");
+        say(problems);
     }
     Err(Failure::Told(Told::Policy))
 }

@@ -8,10 +8,10 @@ use std::{
     },
 };
 
-use aegisbpf_core::{Applied, Enforcer, Error, Events, Mode, Policy};
+use aegisbpf_core::{Applied, Enforcer, Error, Event, Events, Mode, Policy};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::{args::RunArgs, exit::Failure};
+use crate::{args::RunArgs, exit::Failure, say::say};
 
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     if args.enforce {
@@ -62,7 +62,7 @@ fn report(events: &mut Events, stop: &AtomicBool) -> Result<(), Failure> {
         // Asked before reading, so that what was there when the signal came is still told.
         let stopped = stop.load(Ordering::Acquire);
         while let Some(event) = events.try_next()? {
-            serde_json::to_writer(&mut out, &event).map_err(io::Error::from)?;
+            serde_json::to_writer(&mut out, &printable(event)).map_err(io::Error::from)?;
             out.write_all(b"\n")?;
         }
         out.flush()?;
@@ -73,44 +73,57 @@ fn report(events: &mut Events, stop: &AtomicBool) -> Result<(), Failure> {
     }
 }
 
+/// JSON is UTF-8, names of files need not be. Whoever may name a file must not be able to end the audit by it.
+fn printable(mut event: Event) -> Event {
+    event.path = event
+        .path
+        .map(|path| match path.into_os_string().into_string() {
+            Ok(path) => path.into(),
+            Err(path) => path.to_string_lossy().into_owned().into(),
+        });
+    event
+}
+
 fn introduce(aegis: &Enforcer) {
     match aegis.applied() {
-        None => eprintln!("aegisbpf: no policy, so nothing is watched (--policy FILE)"),
+        None => say(format_args!(
+            "aegisbpf: no policy, so nothing is watched (--policy FILE)"
+        )),
         Some(applied) => tell(applied),
     }
     match aegis.links() {
-        links if links.is_empty() => eprintln!(
+        links if links.is_empty() => say(format_args!(
             "aegisbpf: {} by {}, no hook attached",
             aegis.mode(),
             aegis.backend()
-        ),
-        links => eprintln!(
+        )),
+        links => say(format_args!(
             "aegisbpf: {} by {}: {}",
             aegis.mode(),
             aegis.backend(),
             links.join(", ")
-        ),
+        )),
     }
 }
 
 fn tell(applied: &Applied) {
     for warning in &applied.warnings {
-        eprintln!("{warning}");
+        say(warning);
     }
-    eprintln!(
+    say(format_args!(
         "aegisbpf: {} rules, {} of them unresolved here",
         applied.rules,
         applied.unresolved.len()
-    );
+    ));
     for (_, label, reason) in &applied.unresolved {
-        eprintln!("  unresolved: {label}: {reason}");
+        say(format_args!("  unresolved: {label}: {reason}"));
     }
 }
 
 fn summarise(aegis: &Enforcer) -> Result<(), Failure> {
     let stats = aegis.stats()?;
     let health = stats.health;
-    eprintln!(
+    say(format_args!(
         "aegisbpf: {} blocks (audit), {} exempt; events: {} reported, {} sampled out, {} dropped; faults: {}",
         stats.blocks(),
         stats.hits() - stats.blocks(),
@@ -118,12 +131,12 @@ fn summarise(aegis: &Enforcer) -> Result<(), Failure> {
         health.sampled_out,
         health.dropped,
         health.faults(),
-    );
+    ));
     for rule in stats.rules.iter().filter(|r| r.audited + r.exempted > 0) {
-        eprintln!(
+        say(format_args!(
             "  {:>8} audited {:>8} exempt  {}",
             rule.audited, rule.exempted, rule.label
-        );
+        ));
     }
     Ok(())
 }
