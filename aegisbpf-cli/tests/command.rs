@@ -1,0 +1,158 @@
+//! What holds for the whole command: help, usage, exit codes, closed pipes. Nothing here needs root.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod common;
+
+use std::process::Stdio;
+
+use common::{Done, Running, aegisbpf, finish, policy};
+use serde_json::Value;
+use tempfile::tempdir;
+
+#[track_caller]
+fn run<const N: usize>(args: [&str; N]) -> Done {
+    finish(aegisbpf(args))
+}
+
+#[test]
+fn help_is_what_its_snapshot_says() {
+    for (name, args) in [
+        ("aegisbpf", &["--help"][..]),
+        ("run", &["run", "--help"]),
+        ("policy", &["policy", "--help"]),
+        ("policy_check", &["policy", "check", "--help"]),
+        ("doctor", &["doctor", "--help"]),
+    ] {
+        let done = finish(aegisbpf(args));
+        assert_eq!((done.code, done.err.as_str()), (Some(0), ""), "{name}");
+        insta::assert_snapshot!(name, done.out);
+    }
+}
+
+#[test]
+fn the_version_is_told() {
+    let done = run(["--version"]);
+    assert_eq!(done.code, Some(0));
+    assert_eq!(
+        done.out.trim(),
+        concat!("aegisbpf ", env!("CARGO_PKG_VERSION"))
+    );
+}
+
+#[test]
+fn wrong_usage_is_2_and_says_what_is_wrong() {
+    for (args, says) in [
+        (&["--nonsense"][..], "--nonsense"),
+        (&["run", "--nonsense"], "--nonsense"),
+        (&["run", "--audit", "--enforce"], "cannot be used with"),
+        (&["run", "--event-sample-rate", "many"], "many"),
+        (&["policy", "check"], "<FILE>"),
+        (&["nonsense"], "nonsense"),
+        (&[], "Usage"),
+    ] {
+        let done = finish(aegisbpf(args));
+        assert_eq!(done.code, Some(2), "{args:?}: {done:?}");
+        assert_eq!(done.out, "");
+        assert!(done.err.contains(says), "{args:?}: {done:?}");
+    }
+}
+
+#[test]
+fn enforcing_is_refused_with_the_remedy() {
+    let done = run(["run", "--enforce"]);
+    assert_eq!((done.code, done.out.as_str()), (Some(4), ""));
+    assert!(done.err.contains("help: use --audit"), "{done:?}");
+}
+
+#[test]
+fn a_ring_buffer_that_no_kernel_has_is_refused_with_the_remedy() {
+    let done = run(["run", "--ringbuf-bytes", "4294967295"]);
+    assert_eq!((done.code, done.out.as_str()), (Some(4), ""));
+    assert!(done.err.contains("help: choose a smaller one"), "{done:?}");
+}
+
+#[test]
+fn run_reads_its_policy_before_it_touches_the_kernel() {
+    let folder = tempdir().unwrap();
+    let missing = folder.path().join("missing.conf");
+    let invalid = policy(folder.path(), "version=1\n[deny_path]\nrelative\n");
+    for (file, code) in [(&missing, 1), (&invalid, 3)] {
+        let done = finish(aegisbpf([
+            "run".as_ref(),
+            "--policy".as_ref(),
+            file.as_path(),
+        ]));
+        assert_eq!((done.code, done.out.as_str()), (Some(code), ""), "{done:?}");
+        assert!(done.err.contains("conf"), "{done:?}");
+    }
+}
+
+#[test]
+fn doctor_tells_one_check_a_line_and_the_same_as_json() {
+    let (lines, json) = (run(["doctor"]), run(["doctor", "--json"]));
+    // 4 where this host cannot even audit, which doctor is there to say.
+    assert!(matches!(lines.code, Some(0 | 4)), "{lines:?}");
+    assert_eq!((lines.code, lines.err.as_str()), (json.code, ""));
+    let checks: Vec<Value> = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(lines.out.lines().count(), checks.len());
+    for (line, check) in lines.out.lines().zip(&checks) {
+        let mut words = line.split_whitespace();
+        assert_eq!(words.next(), check["name"].as_str());
+        let status = words.next().unwrap().to_lowercase();
+        assert_eq!(status, check["status"].as_str().unwrap());
+        assert!(line.contains(check["found"].as_str().unwrap()), "{line}");
+        assert!(line.contains(check["remedy"].as_str().unwrap()), "{line}");
+    }
+    let fails = checks.iter().any(|check| check["status"] == "fail");
+    assert_eq!(lines.code == Some(4), fails);
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let folder = tempdir().unwrap();
+    let file = policy(folder.path(), "version=1\n[deny_path]\n/nowhere/at/all\n");
+    let file = file.to_str().unwrap();
+    for args in [
+        &["policy", "check", file][..],
+        &["policy", "check", "--json", file],
+    ] {
+        let done = with_closed_output(args);
+        assert_eq!((done.code, done.err.as_str()), (Some(0), ""), "{args:?}");
+    }
+}
+
+/// `aegisbpf policy check bad.conf 2>&1 | head -1`
+#[test]
+fn closed_standard_error_changes_no_exit_code() {
+    let folder = tempdir().unwrap();
+    let invalid = policy(folder.path(), "version=1\n[deny_path]\nrelative\n");
+    let invalid = invalid.to_str().unwrap();
+    for (args, code) in [
+        (&["policy", "check", invalid][..], 3),
+        (&["policy", "check", "/nowhere/at/all"], 1),
+        (&["run", "--enforce"], 4),
+    ] {
+        let mut command = aegisbpf(args);
+        command.stdout(Stdio::null()).stderr(closed_pipe());
+        assert_eq!(
+            Running::start(command).finish().code,
+            Some(code),
+            "{args:?}"
+        );
+    }
+}
+
+#[track_caller]
+fn with_closed_output(args: &[&str]) -> Done {
+    let mut command = aegisbpf(args);
+    command.stdout(closed_pipe()).stderr(Stdio::piped());
+    Running::start(command).finish()
+}
+
+/// The writing end of a pipe that nobody reads.
+fn closed_pipe() -> Stdio {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    writer.into()
+}
