@@ -13,6 +13,7 @@ use aegisbpf_measure::{
 };
 
 use crate::{
+    alone::Alone,
     budget::Budget,
     guard::{Canary, GuardError, RemoteGuard, enforcer},
     options::{Options, sha256},
@@ -72,6 +73,7 @@ pub fn run_case(
                 .join("; "),
         ));
     }
+    let _alone = Alone::new()?;
     for leftover in scratch::remove_leftovers(&scratch::parent())? {
         progress.note(&format!(
             "removed {}, left behind by a killed run",

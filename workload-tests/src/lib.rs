@@ -3,6 +3,7 @@
 //! `cargo test --release -p workload-tests -- --ignored` runs them all; `docs/WORKLOADS.md` says what each one
 //! does and how its verdict is read.
 
+pub mod alone;
 pub mod budget;
 pub mod case;
 pub mod corpus;
