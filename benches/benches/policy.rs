@@ -1,0 +1,83 @@
+//! What a policy costs before any of it reaches the kernel: parsing, canonical text, looking up the files. Needs no root.
+
+use std::{fmt::Write as _, fs, hint::black_box, path::Path};
+
+use aegisbpf_core::{Policy, resolve::resolve};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+const SIZES: [usize; 4] = [10, 100, 1_000, 10_000];
+
+criterion_group!(benches, parse, render, look_up);
+criterion_main!(benches);
+
+fn parse(c: &mut Criterion) {
+    let mut group = c.benchmark_group("policy_parse");
+    for rules in SIZES {
+        let text = mixed(rules);
+        group.throughput(Throughput::Elements(rules as u64));
+        group.bench_with_input(BenchmarkId::from_parameter(rules), &text, |b, text| {
+            b.iter(|| Policy::parse(black_box(text), "bench.conf").expect("the text is valid"));
+        });
+    }
+}
+
+fn render(c: &mut Criterion) {
+    let mut group = c.benchmark_group("policy_render");
+    for rules in SIZES {
+        let policy = policy(&mixed(rules));
+        group.throughput(Throughput::Elements(rules as u64));
+        group.bench_with_input(BenchmarkId::from_parameter(rules), &policy, |b, policy| {
+            b.iter(|| black_box(policy).to_string());
+        });
+    }
+}
+
+/// Every rule names a file that is there: the dearest case, since what is missing ends its look-up early.
+fn look_up(c: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a directory for temporary files");
+    let mut group = c.benchmark_group("policy_resolve");
+    for rules in SIZES {
+        let policy = policy(&files(folder.path(), rules));
+        group.throughput(Throughput::Elements(rules as u64));
+        group.bench_with_input(BenchmarkId::from_parameter(rules), &policy, |b, policy| {
+            b.iter(|| resolve(black_box(policy)).expect("all of it are files"));
+        });
+    }
+}
+
+/// Of ten rules eight about paths, one about an identity, one about a cgroup.
+fn mixed(rules: usize) -> String {
+    let mut text = String::from("version=1\n");
+    let (inodes, cgroups) = (rules / 10, rules / 10);
+    text += "[deny_path]\n";
+    for n in 0..rules - inodes - cgroups {
+        let _ = writeln!(text, "/srv/tenant-{}/secrets/key-{n}.pem", n / 100);
+    }
+    text += "[deny_inode]\n";
+    for n in 0..inodes {
+        let _ = writeln!(text, "8388609:{}", 1_000_000 + n);
+    }
+    text += "[allow_cgroup]\n";
+    for n in 0..cgroups {
+        let _ = writeln!(text, "/system.slice/tenant-{n}.service");
+    }
+    text
+}
+
+/// Makes `rules` files, a hundred in a directory, and a policy that denies them.
+fn files(folder: &Path, rules: usize) -> String {
+    let mut text = String::from("version=1\n[deny_path]\n");
+    for n in 0..rules {
+        let below = folder.join(format!("tenant-{}", n / 100));
+        let file = below.join(format!("key-{n}.pem"));
+        fs::create_dir_all(&below)
+            .and_then(|()| fs::write(&file, ""))
+            .expect("the directory for temporary files has room");
+        let _ = writeln!(text, "{}", file.display());
+    }
+    text
+}
+
+fn policy(text: &str) -> Policy {
+    text.parse().expect("the text is valid")
+}
