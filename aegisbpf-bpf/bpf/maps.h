@@ -53,12 +53,12 @@ struct {
 
 /*
  * Exact counters of each rule. User space makes an entry before the rule becomes current and deletes
- * it after the rule has gone, so counting never allocates and cannot fail. No pre-allocation: the
- * limit is a bound, not a cost.
+ * it after the rule has gone, so counting never allocates and cannot fail. Its size is set when the
+ * object is loaded: without pre-allocation the kernel still takes 16 bytes for each possible entry.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
-	__uint(max_entries, 1 << 21);
+	__uint(max_entries, 1 << 14);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, u32);
 	__type(value, struct counts);
@@ -67,7 +67,7 @@ struct {
 /* The same, for each (rule, cgroup) that was seen. Made on first use; not LRU, because evicting is forgetting. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
-	__uint(max_entries, 1 << 16);
+	__uint(max_entries, 1 << 14);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct count_key);
 	__type(value, struct counts);

@@ -7,12 +7,15 @@ use crate::{
     control::{Applied, Control},
     error::{Error, Result},
     events::Events,
-    kernel::{Maps, Ring, support},
+    kernel::{Maps, Ring, Sizes, heap, support},
     policy::Policy,
 };
 
 /// Default of [`EnforcerBuilder::ring_buffer_bytes`].
 pub const RING_BUFFER_BYTES: u32 = 1 << 18;
+
+/// Default of [`EnforcerBuilder::rule_capacity`].
+pub const RULE_CAPACITY: u32 = 1 << 13;
 
 /// A loaded enforcer. Its verbs are those of [`Control`], to which it dereferences. Dropping it detaches and unloads
 /// everything; so does the end of the process, however it ends.
@@ -35,7 +38,6 @@ pub struct Enforcer {
 
 impl Enforcer {
     /// Starts with the defaults: audit mode, the best backend of this host, no policy, every event reported.
-    #[must_use]
     pub fn builder() -> EnforcerBuilder {
         EnforcerBuilder::default()
     }
@@ -78,6 +80,7 @@ pub struct EnforcerBuilder {
     policy: Option<Policy>,
     event_sample_rate: u32,
     ring_buffer_bytes: u32,
+    rule_capacity: u32,
     backend: Option<Backend>,
 }
 
@@ -88,6 +91,7 @@ impl Default for EnforcerBuilder {
             policy: None,
             event_sample_rate: 1,
             ring_buffer_bytes: RING_BUFFER_BYTES,
+            rule_capacity: RULE_CAPACITY,
             backend: None,
         }
     }
@@ -120,6 +124,13 @@ impl EnforcerBuilder {
         self
     }
 
+    /// How many rules can be applied at once, for policies that come later. Default: 8,192, or what the builder's own
+    /// policy needs if that is more. The kernel takes 32 bytes for each, used or not.
+    pub fn rule_capacity(mut self, rules: u32) -> Self {
+        self.rule_capacity = rules;
+        self
+    }
+
     /// Default: the first that works, [`Backend::Lsm`] before [`Backend::Tracepoint`].
     pub fn backend(mut self, backend: Backend) -> Self {
         self.backend = Some(backend);
@@ -142,9 +153,22 @@ impl EnforcerBuilder {
     /// [`Error::Unsupported`] if this host cannot do it, with the remedy; [`Error::Policy`] if the policy cannot
     /// hold here; [`Error::Kernel`] if the kernel refuses a step that should have worked.
     pub fn load(self) -> Result<Enforcer> {
-        let bytes = ring_size(self.ring_buffer_bytes)?;
-        let (backend, mut loaded) = support::choose(self.mode, self.backend, bytes)?;
-        let (maps, ring) = Maps::take(loaded.ebpf(), bytes)?;
+        let own = self
+            .policy
+            .as_ref()
+            .map_or(0, |policy| policy.rules().len());
+        let sizes = Sizes {
+            ring_buffer_bytes: ring_size(self.ring_buffer_bytes)?,
+            // Old and new rules have counters side by side while a policy is replaced.
+            rules: self
+                .rule_capacity
+                .max(u32::try_from(own).unwrap_or(u32::MAX))
+                .saturating_mul(2)
+                .max(2),
+        };
+        let (backend, mut loaded) = support::choose(self.mode, self.backend, sizes)?;
+        heap::give_back();
+        let (maps, ring) = Maps::take(loaded.ebpf(), sizes)?;
         let mut control = Control::new(backend, loaded, maps, self.mode, self.event_sample_rate)?;
         let applied = self
             .policy

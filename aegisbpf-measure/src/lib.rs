@@ -12,6 +12,7 @@
 //! records: the same file gives the same verdict, bit for bit.
 //!
 //! The method itself is in `docs/METHOD.md`.
+#![forbid(unsafe_code)]
 #![expect(
     clippy::cast_precision_loss,
     reason = "counts and nanoseconds become floats for statistics; none comes near 2^53"

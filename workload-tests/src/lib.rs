@@ -2,6 +2,7 @@
 //!
 //! `cargo test --release -p workload-tests -- --ignored` runs them all; `docs/WORKLOADS.md` says what each one
 //! does and how its verdict is read.
+#![forbid(unsafe_code)]
 
 pub mod alone;
 pub mod budget;

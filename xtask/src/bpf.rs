@@ -123,3 +123,26 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
         source,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs clang-19 and llvm-19: cargo test -p xtask -- --ignored"]
+    fn the_objects_are_the_same_from_any_directory() {
+        let home = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("aegisbpf-bpf");
+        let elsewhere = tempfile::tempdir().unwrap();
+        let sources = elsewhere.path().join("some where/else");
+        fs::create_dir_all(&sources).unwrap();
+        for file in fs::read_dir(home.join("bpf")).unwrap() {
+            let file = file.unwrap().path();
+            fs::copy(&file, sources.join(file.file_name().unwrap())).unwrap();
+        }
+        for object in OBJECTS {
+            let built = build(&sources, object, elsewhere.path()).unwrap();
+            let committed = read(&home.join("object").join(format!("{object}.bpf.o"))).unwrap();
+            assert!(built == committed, "{object}.bpf.o differs: run `cargo xtask bpf` and commit the objects");
+        }
+    }
+}

@@ -1,4 +1,5 @@
 //! Tasks of the developers: `cargo xtask bpf`, `cargo xtask vm`.
+#![forbid(unsafe_code)]
 
 mod bpf;
 mod vm;

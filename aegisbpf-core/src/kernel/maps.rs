@@ -14,7 +14,7 @@ use aya::{
     },
 };
 
-use super::runtime;
+use super::{object::Sizes, runtime};
 use crate::{
     error::{Error, Result},
     stats::Health,
@@ -45,7 +45,7 @@ pub(crate) struct Maps {
     /// The inner maps of the current generation, kept for their size.
     inner: Option<(Rules, Exempt)>,
     settings: abi::Control,
-    ring_buffer_bytes: u64,
+    sizes: Sizes,
 }
 
 impl Maps {
@@ -53,7 +53,7 @@ impl Maps {
     ///
     /// # Errors
     /// If one is missing or of another type: the object is not the one this library was built with.
-    pub(crate) fn take(ebpf: &mut Ebpf, ring_buffer_bytes: u32) -> Result<(Self, Ring)> {
+    pub(crate) fn take(ebpf: &mut Ebpf, sizes: Sizes) -> Result<(Self, Ring)> {
         let maps = Self {
             filter: take(ebpf, names::FILTER)?,
             control: take(ebpf, names::CONTROL)?,
@@ -64,7 +64,7 @@ impl Maps {
             health: take(ebpf, names::HEALTH)?,
             inner: None,
             settings: abi::Control::default(),
-            ring_buffer_bytes: u64::from(ring_buffer_bytes),
+            sizes,
         };
         Ok((maps, take(ebpf, names::EVENTS)?))
     }
@@ -97,6 +97,14 @@ impl Maps {
     /// # Errors
     /// If the kernel refuses before the change took effect; then the previous policy stands, whole.
     pub(crate) fn switch(&mut self, previous: &Table, next: &Table) -> Result<()> {
+        let most = self.sizes.rules as usize / 2;
+        if next.rows.len() > most {
+            return Err(Error::unsupported(
+                format!("applying a policy of {} rules", next.rows.len()),
+                format!("this enforcer was loaded with room for {most}"),
+                "load it with this policy, or with a greater EnforcerBuilder::rule_capacity",
+            ));
+        }
         // 1. Build aside. Nothing of this is seen by any program.
         let inner = build(next)?;
         let new_ids: Vec<u32> = ids(next).filter(|id| !has(previous, *id)).collect();
@@ -260,7 +268,7 @@ impl Maps {
         if let Some((rules, exempt)) = &self.inner {
             maps.extend([IterableMap::map(rules), IterableMap::map(exempt)]);
         }
-        let mut total = self.ring_buffer_bytes;
+        let mut total = u64::from(self.sizes.ring_buffer_bytes);
         for map in maps {
             total += runtime::map_memory(map.fd())?;
         }

@@ -1,5 +1,6 @@
 //! The running kernel: the only place that names aya. What leaves here are our own types and opaque errors.
 
+pub(crate) mod heap;
 mod hooks;
 mod maps;
 mod object;
@@ -10,4 +11,8 @@ pub mod selftest;
 pub mod support;
 
 pub(crate) use self::maps::Ring;
-pub(crate) use self::{maps::Maps, object::Loaded, runtime::StatsSwitch};
+pub(crate) use self::{
+    maps::Maps,
+    object::{Loaded, Sizes},
+    runtime::StatsSwitch,
+};

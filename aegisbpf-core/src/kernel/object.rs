@@ -1,5 +1,7 @@
 //! Loading a backend's object, and attaching and detaching its programs.
 
+use std::thread;
+
 use aegisbpf_bpf::names;
 use aya::{
     Btf, Ebpf, EbpfLoader,
@@ -26,6 +28,15 @@ pub(crate) struct Loaded {
     links: Vec<(Hook, Link)>,
 }
 
+/// How large the maps are made that cannot grow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    /// A power of two and whole pages.
+    pub(crate) ring_buffer_bytes: u32,
+    /// Rules that can have counters at once. The kernel takes 16 bytes for each, used or not.
+    pub(crate) rules: u32,
+}
+
 /// Holds a program to its hook.
 enum Link {
     Lsm(LsmLinkId),
@@ -38,7 +49,7 @@ impl Loaded {
     ///
     /// # Errors
     /// [`Error::Unsupported`] if this kernel refuses, with what it said.
-    pub(crate) fn load(backend: Backend, ring_buffer_bytes: u32) -> Result<Self> {
+    pub(crate) fn load(backend: Backend, sizes: Sizes) -> Result<Self> {
         let btf = Btf::from_sys_fs().map_err(|source| Error::Unsupported {
             what: format!("loading the {backend} backend"),
             reason: "the kernel's type information cannot be read at /sys/kernel/btf/vmlinux"
@@ -55,7 +66,8 @@ impl Loaded {
         let refused = |source: crate::error::Source, what: &str| refusal(backend, what, source);
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&btf))
-            .map_max_entries(names::EVENTS, ring_buffer_bytes)
+            .map_max_entries(names::EVENTS, sizes.ring_buffer_bytes)
+            .map_max_entries(names::TOTALS, sizes.rules)
             .load(bytes)
             .map_err(|e| refused(e.into(), "the object"))?;
         let hooks = hooks::of_files(backend).to_vec();
@@ -153,17 +165,27 @@ impl Loaded {
         self.detach_from(0)
     }
 
+    /// Closing a link waits until no program run is left that began before. The waits pass side by side.
     fn detach_from(&mut self, keep: usize) -> Result<()> {
-        for (hook, link) in self.links.drain(keep..).rev() {
+        let mut closing: Vec<Box<dyn Send>> = Vec::new();
+        for (hook, link) in self.links.drain(keep..) {
             let failed = |e: ProgramError| Error::kernel(format!("detaching {}", hook.name()), e);
-            match (program(&mut self.ebpf, hook.program)?, link) {
-                (Program::Lsm(p), Link::Lsm(id)) => p.detach(id),
-                (Program::TracePoint(p), Link::Syscall(id)) => p.detach(id),
-                (Program::RawTracePoint(p), Link::Raw(id)) => p.detach(id),
-                _ => Err(ProgramError::UnexpectedProgramType),
-            }
-            .map_err(failed)?;
+            closing.push(match (program(&mut self.ebpf, hook.program)?, link) {
+                (Program::Lsm(p), Link::Lsm(id)) => Box::new(p.take_link(id).map_err(failed)?),
+                (Program::TracePoint(p), Link::Syscall(id)) => {
+                    Box::new(p.take_link(id).map_err(failed)?)
+                }
+                (Program::RawTracePoint(p), Link::Raw(id)) => {
+                    Box::new(p.take_link(id).map_err(failed)?)
+                }
+                _ => return Err(failed(ProgramError::UnexpectedProgramType)),
+            });
         }
+        thread::scope(|scope| {
+            for link in closing {
+                scope.spawn(move || drop(link));
+            }
+        });
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use aya::{
     programs::{Lsm, RawTracePoint, RawTracePointRunOptions, TestRun},
 };
 
-use super::Maps;
+use super::{Maps, object::Sizes};
 use crate::{
     FileId,
     error::{Error, Result},
@@ -30,7 +30,13 @@ impl Selftest {
         let mut ebpf = EbpfLoader::new()
             .load(aegisbpf_bpf::SELFTEST)
             .map_err(failed)?;
-        let (maps, _) = Maps::take(&mut ebpf, 1 << 18)?;
+        let (maps, _) = Maps::take(
+            &mut ebpf,
+            Sizes {
+                ring_buffer_bytes: 1 << 18,
+                rules: 1 << 14,
+            },
+        )?;
         let program: &mut RawTracePoint = program(&mut ebpf, names::TEST_DECIDE)?;
         program
             .load()

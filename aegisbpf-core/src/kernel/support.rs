@@ -5,7 +5,10 @@ use std::{fs, path::Path};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use serde::Serialize;
 
-use super::{object::Loaded, private_mount};
+use super::{
+    object::{Loaded, Sizes},
+    private_mount,
+};
 use crate::{
     backend::{Backend, Mode},
     cgroup::CgroupTree,
@@ -15,8 +18,11 @@ use crate::{
 const LSM_LIST: &str = "/sys/kernel/security/lsm";
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 const BPFFS: &str = "/sys/fs/bpf";
-/// For probes: the smallest ring buffer there is on any architecture.
-const PROBE_RING_BYTES: u32 = 1 << 16;
+/// For probes: small.
+const PROBE_SIZES: Sizes = Sizes {
+    ring_buffer_bytes: 1 << 16,
+    rules: 1,
+};
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -64,16 +70,14 @@ pub fn checks() -> Vec<Check> {
 pub(crate) fn choose(
     mode: Mode,
     wanted: Option<Backend>,
-    ring_buffer_bytes: u32,
+    sizes: Sizes,
 ) -> Result<(Backend, Loaded)> {
     match (wanted, mode) {
         (Some(Backend::Tracepoint), Mode::Enforce) => Err(audit_only()),
-        (Some(Backend::Tracepoint), Mode::Audit) => load(Backend::Tracepoint, ring_buffer_bytes),
-        (Some(Backend::Lsm), _) => load_lsm(ring_buffer_bytes),
-        (None, Mode::Enforce) => load_lsm(ring_buffer_bytes),
-        (None, Mode::Audit) => {
-            load_lsm(ring_buffer_bytes).or_else(|_| load(Backend::Tracepoint, ring_buffer_bytes))
-        }
+        (Some(Backend::Tracepoint), Mode::Audit) => load(Backend::Tracepoint, sizes),
+        (Some(Backend::Lsm), _) => load_lsm(sizes),
+        (None, Mode::Enforce) => load_lsm(sizes),
+        (None, Mode::Audit) => load_lsm(sizes).or_else(|_| load(Backend::Tracepoint, sizes)),
     }
 }
 
@@ -89,7 +93,7 @@ pub(crate) fn audit_only() -> Error {
     }
 }
 
-fn load_lsm(ring_buffer_bytes: u32) -> Result<(Backend, Loaded)> {
+fn load_lsm(sizes: Sizes) -> Result<(Backend, Loaded)> {
     let unsupported = |reason: String| Error::Unsupported {
         what: "using the lsm backend".into(),
         reason,
@@ -102,11 +106,11 @@ fn load_lsm(ring_buffer_bytes: u32) -> Result<(Backend, Loaded)> {
             "the active LSM list ({list}) lacks bpf, so LSM programs would attach and never run"
         )));
     }
-    load(Backend::Lsm, ring_buffer_bytes)
+    load(Backend::Lsm, sizes)
 }
 
-fn load(backend: Backend, ring_buffer_bytes: u32) -> Result<(Backend, Loaded)> {
-    Loaded::load(backend, ring_buffer_bytes).map(|loaded| (backend, loaded))
+fn load(backend: Backend, sizes: Sizes) -> Result<(Backend, Loaded)> {
+    Loaded::load(backend, sizes).map(|loaded| (backend, loaded))
 }
 
 /// The LSMs that are active, in their order, or why it is not known.
@@ -215,7 +219,7 @@ fn lsm() -> Check {
 }
 
 fn backend(backend: Backend, name: &'static str) -> Check {
-    match Loaded::load(backend, PROBE_RING_BYTES) {
+    match Loaded::load(backend, PROBE_SIZES) {
         Ok(_) => ok(name, "the kernel takes them"),
         Err(e) => Check {
             name,
