@@ -39,7 +39,9 @@ fn apply(c: &mut Criterion) {
         group.sample_size(10);
         for rules in SIZES {
             let policy = policy(&format!("version=1\n{}", strangers(rules)));
-            let mut aegis = load(Enforcer::builder().backend(backend));
+            let builder = Enforcer::builder().backend(backend);
+            // Given to the builder, so that there is room for it.
+            let mut aegis = load(builder.policy(policy.clone()));
             group.throughput(Throughput::Elements(rules as u64));
             group.bench_with_input(BenchmarkId::from_parameter(rules), &policy, |b, policy| {
                 b.iter(|| aegis.apply(policy).expect("the kernel took it before"));
