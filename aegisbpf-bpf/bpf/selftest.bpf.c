@@ -4,6 +4,13 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
+/* Types that maps name by their size only would be missing in the type information; here a test finds them. */
+struct {
+	struct object_key object_key;
+	struct rule_ref rule_ref;
+	struct event event;
+} layouts SEC(".bss.layouts");
+
 /* ctx: ino, dev. Returns enum decision_kind | rule << 8. */
 SEC("raw_tp/test_decide")
 int test_decide(u64 *ctx)
