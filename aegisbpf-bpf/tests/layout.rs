@@ -1,4 +1,5 @@
 //! The layouts in the built objects, read out of their BTF, are the ones that Rust has.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::{
     collections::BTreeMap,

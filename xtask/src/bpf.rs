@@ -131,7 +131,10 @@ mod tests {
     #[test]
     #[ignore = "needs clang-19 and llvm-19: cargo test -p xtask -- --ignored"]
     fn the_objects_are_the_same_from_any_directory() {
-        let home = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("aegisbpf-bpf");
+        let home = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .unwrap()
+            .join("aegisbpf-bpf");
         let elsewhere = tempfile::tempdir().unwrap();
         let sources = elsewhere.path().join("some where/else");
         fs::create_dir_all(&sources).unwrap();
@@ -142,7 +145,10 @@ mod tests {
         for object in OBJECTS {
             let built = build(&sources, object, elsewhere.path()).unwrap();
             let committed = read(&home.join("object").join(format!("{object}.bpf.o"))).unwrap();
-            assert!(built == committed, "{object}.bpf.o differs: run `cargo xtask bpf` and commit the objects");
+            assert!(
+                built == committed,
+                "{object}.bpf.o differs: run `cargo xtask bpf` and commit the objects"
+            );
         }
     }
 }
