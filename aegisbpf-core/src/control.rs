@@ -93,7 +93,8 @@ impl Control {
     ///
     /// # Errors
     /// [`Error::Policy`](crate::Error::Policy) if a rule cannot hold on this host, or if the kernel refuses; then the old
-    /// policy stands, whole.
+    /// policy stands, whole. Only an error that names the old policy's remains comes after the change: then the new
+    /// policy stands, whole, and some memory is held until the next one.
     pub fn apply(&mut self, policy: &Policy) -> Result<Applied> {
         let resolution = resolve(policy)?;
         let next = self.table.succeed(policy, &resolution);
@@ -111,7 +112,8 @@ impl Control {
             }
             return Err(e);
         }
-        self.table = next;
+        let previous = std::mem::replace(&mut self.table, next);
+        self.maps.retire(&previous, &self.table)?;
         if !needs {
             self.loaded.detach()?;
         }

@@ -93,9 +93,10 @@ impl Maps {
     }
 
     /// Makes `next` the current policy, in place of `previous`. Any program run sees one or the other, whole.
+    /// [`Maps::retire`] follows.
     ///
     /// # Errors
-    /// If the kernel refuses before the change took effect; then the previous policy stands, whole.
+    /// If the kernel refuses; then the previous policy stands, whole.
     pub(crate) fn switch(&mut self, previous: &Table, next: &Table) -> Result<()> {
         let most = self.sizes.rules as usize / 2;
         if next.rows.len() > most {
@@ -108,7 +109,13 @@ impl Maps {
         // 1. Build aside. Nothing of this is seen by any program.
         let inner = build(next)?;
         let new_ids: Vec<u32> = ids(next).filter(|id| !has(previous, *id)).collect();
-        if let Err(e) = self.prepare(previous, next, &inner, &new_ids) {
+        // 2 and 3, then 4, the commit: one write, bit 0 of which chooses the slot for every hook at once.
+        let committed = self
+            .prepare(previous, next, &inner, &new_ids)
+            .and_then(|()| {
+                self.set(|control| control.generation = control.generation.wrapping_add(1))
+            });
+        if let Err(e) = committed {
             // Undo what could be done of it; a counter too many is a few bytes, never a wrong decision.
             for id in &new_ids {
                 let _ = self.totals.remove(id);
@@ -116,24 +123,27 @@ impl Maps {
             let _ = self.write_filter(&previous.filter());
             return Err(e);
         }
+        self.inner = Some(inner);
+        Ok(())
+    }
 
-        // 4. The commit: one write, bit 0 of which chooses the slot for every hook at once.
-        if let Err(e) = self.set(|control| control.generation = control.generation.wrapping_add(1))
-        {
-            let _ = self.write_filter(&previous.filter());
-            return Err(e);
-        }
-
-        // 5. From here on the new policy is in force, and what follows only tidies up. The kernel ends a write to an array of maps
-        // by waiting until no program runs that began before it (maybe_wait_bpf_programs), so writing the
-        // same map once more is a barrier: afterwards nobody reads the old generation.
+    /// Step 5, after a switch: takes away what only `previous` needed. The new policy is in force whatever happens here.
+    ///
+    /// The kernel ends a write to an array of maps by waiting until no program runs that began before it
+    /// (`maybe_wait_bpf_programs`), so writing the same map once more is a barrier: afterwards nobody reads the old
+    /// generation.
+    ///
+    /// # Errors
+    /// If the kernel refuses; then some memory of the old policy is held until the next switch.
+    pub(crate) fn retire(&mut self, previous: &Table, next: &Table) -> Result<()> {
         let slot = self.slot();
-        self.rules
-            .set(slot, &inner.0, 0)
-            .map_err(failed("waiting for the old policy's last users"))?;
+        if let Some((rules, _)) = &self.inner {
+            self.rules
+                .set(slot, rules, 0)
+                .map_err(failed("waiting for the old policy's last users"))?;
+        }
         let empty = build(&Table::default())?;
         self.fill(1 - slot, &empty)?;
-        self.inner = Some(inner);
         self.write_filter(&next.filter())?;
         self.forget(&ids(previous).filter(|id| !has(next, *id)).collect())
     }

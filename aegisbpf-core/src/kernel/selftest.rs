@@ -55,7 +55,8 @@ impl Selftest {
     pub fn apply(&mut self, policy: &Policy) -> Result<()> {
         let next = self.table.succeed(policy, &resolve(policy)?);
         self.maps.switch(&self.table, &next)?;
-        self.table = next;
+        let previous = std::mem::replace(&mut self.table, next);
+        self.maps.retire(&previous, &self.table)?;
         Ok(())
     }
 
