@@ -1,7 +1,10 @@
 //! What the no-match path costs: guest instructions of one open and close, without any program, with an empty one,
 //! and with ours. Meaningful in a virtual machine that counts one nanosecond for each instruction:
 //!
-//! `cargo xtask vm --icount --release --example aegisbpf-core:open_cost`
+//! ```sh
+//! cargo build --release -p aegisbpf-core --example open_cost
+//! cargo xtask vm --icount -- target/release/examples/open_cost
+//! ```
 //!
 //! Method: 64 files, 101 opens and closes each, the median of each file, the mean of the medians. The reading of the clock is
 //! in every row and cancels in the differences.

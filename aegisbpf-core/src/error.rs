@@ -68,19 +68,50 @@ impl Error {
         }
     }
 
-    /// The message with its whole chain of causes, `: ` between them.
+    /// The message with its whole chain of causes, and the remedy at the end.
     #[must_use]
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
+        let text = self.to_string();
+        let (text, remedy) = match text.split_once("\nhelp: ") {
+            Some((text, remedy)) => (text, Some(remedy)),
+            None => (text.as_str(), None),
+        };
+        let mut chain = text.to_owned();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
             let message = error.to_string();
+            let message = message
+                .trim_end()
+                .trim_end_matches("Verifier output:")
+                .trim_end_matches([' ', '.']);
             // Some layers repeat their source in their own message.
-            if !text.contains(&message) {
-                text = format!("{text}: {message}");
+            if !chain.contains(message) {
+                chain = format!("{chain}: {message}");
             }
             cause = error.source();
         }
-        text
+        match remedy {
+            Some(remedy) => format!("{chain}\nhelp: {remedy}"),
+            None => chain,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_ends_with_the_remedy() {
+        let error = Error::Unsupported {
+            what: "enforcing".into(),
+            reason: "the kernel refused it".into(),
+            remedy: "audit".into(),
+            source: Some("EPERM".into()),
+        };
+        assert_eq!(
+            error.chain(),
+            "enforcing: the kernel refused it: EPERM\nhelp: audit"
+        );
     }
 }

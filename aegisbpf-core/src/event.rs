@@ -62,7 +62,8 @@ pub struct Event {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
     /// The path by which the file is known to the accessing process's kernel view, where it can be had.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Bytes that are not UTF-8 are serialised as U+FFFD.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "lossy")]
     pub path: Option<PathBuf>,
     /// Is `path` only its last components?
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -193,6 +194,14 @@ fn rfc3339<S: Serializer>(time: &SystemTime, s: S) -> Result<S::Ok, S::Error> {
     s.collect_str(&humantime::format_rfc3339_micros(*time))
 }
 
+/// A name that is not UTF-8 must not end the audit of whoever writes JSON.
+fn lossy<S: Serializer>(path: &Option<PathBuf>, s: S) -> Result<S::Ok, S::Error> {
+    match path {
+        Some(path) => s.collect_str(&path.display()),
+        None => s.serialize_none(),
+    }
+}
+
 fn origin_text<S: Serializer>(origin: &Option<Origin>, s: S) -> Result<S::Ok, S::Error> {
     match origin {
         Some(origin) => s.collect_str(origin),
@@ -280,6 +289,16 @@ mod tests {
             event.time,
             SystemTime::UNIX_EPOCH + Duration::from_millis(1500)
         );
+    }
+
+    #[test]
+    fn a_name_that_is_not_utf8_is_serialised_all_the_same() {
+        let mut raw = record();
+        raw.path_form = abi::PATH_ABSOLUTE;
+        raw.path[..3].copy_from_slice(b"/\xff\0");
+        raw.path_len = 2;
+        let json = serde_json::to_value(decode(&raw).unwrap()).unwrap();
+        assert_eq!(json["path"], "/\u{fffd}");
     }
 
     #[test]

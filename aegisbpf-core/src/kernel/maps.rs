@@ -45,6 +45,8 @@ pub(crate) struct Maps {
     /// The inner maps of the current generation, kept for their size.
     inner: Option<(Rules, Exempt)>,
     settings: abi::Control,
+    /// Does nobody read the spare slot any more? False between a switch and the barrier after it.
+    settled: bool,
     sizes: Sizes,
 }
 
@@ -64,6 +66,7 @@ impl Maps {
             health: take(ebpf, names::HEALTH)?,
             inner: None,
             settings: abi::Control::default(),
+            settled: true,
             sizes,
         };
         Ok((maps, take(ebpf, names::EVENTS)?))
@@ -124,6 +127,7 @@ impl Maps {
             return Err(e);
         }
         self.inner = Some(inner);
+        self.settled = false;
         Ok(())
     }
 
@@ -136,16 +140,24 @@ impl Maps {
     /// # Errors
     /// If the kernel refuses; then some memory of the old policy is held until the next switch.
     pub(crate) fn retire(&mut self, previous: &Table, next: &Table) -> Result<()> {
+        self.settle()?;
         let slot = self.slot();
-        if let Some((rules, _)) = &self.inner {
-            self.rules
-                .set(slot, rules, 0)
-                .map_err(failed("waiting for the old policy's last users"))?;
-        }
         let empty = build(&Table::default())?;
         self.fill(1 - slot, &empty)?;
         self.write_filter(&next.filter())?;
         self.forget(&ids(previous).filter(|id| !has(next, *id)).collect())
+    }
+
+    /// The barrier, if one is due.
+    fn settle(&mut self) -> Result<()> {
+        if let (false, Some((rules, _))) = (self.settled, &self.inner) {
+            let slot = self.settings.generation % SLOTS;
+            self.rules
+                .set(slot, rules, 0)
+                .map_err(failed("waiting for the old policy's last users"))?;
+        }
+        self.settled = true;
+        Ok(())
     }
 
     /// Steps 2 and 3: everything that must be there before the commit.
@@ -172,7 +184,8 @@ impl Maps {
             *byte |= new;
         }
         self.write_filter(&both)?;
-        // 3. The spare slot, which no program reads: the last switch waited until none did.
+        // 3. The spare slot, which no program reads: the last switch waited until none did, or this does.
+        self.settle()?;
         self.fill(1 - self.slot(), inner)
     }
 
