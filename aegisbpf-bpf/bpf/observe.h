@@ -25,6 +25,14 @@ static __noinline int on_match(struct file *file, struct object_key *key, u32 op
 	return 0;
 }
 
+/* Opened with O_PATH: such a descriptor gives no access, and file_open leaves it out too. */
+static __always_inline int is_path_only(struct file *file)
+{
+	u32 mode;
+
+	return !read_field(mode, file->f_mode) && mode & FMODE_PATH;
+}
+
 static __always_inline int observe_file(struct file *file, u32 operation)
 {
 	struct object_key key = {};
@@ -32,36 +40,28 @@ static __always_inline int observe_file(struct file *file, u32 operation)
 
 	if (found < 0)
 		note(HEALTH_FAULT_READ);
-	else if (found)
+	else if (found && !is_path_only(file))
 		on_match(file, &key, operation);
 	return 0;
 }
 
 /*
  * The file behind the descriptor that an open returned: its identity is the opened file's, whatever
- * the path said. Descriptors opened with O_PATH give no access and are left out, as file_open does.
+ * the path said. The kernel's type information lets the first steps be plain loads; only from the array
+ * of descriptors on does each step need a helper. A descriptor that was just returned lies within that
+ * array, which only ever grows.
  */
 static __noinline int observe_opened(long fd)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	struct files_struct *files;
-	struct fdtable *table;
 	struct file **slots, *file;
-	u32 max_fds, mode;
 
 	if (fd < 0)
 		return 0;
-	if (read_field(files, task->files) || read_field(table, files->fdt) || read_field(max_fds, table->max_fds) ||
-	    read_field(slots, table->fd)) {
-		note(HEALTH_FAULT_READ);
-		return 0;
-	}
-	if (fd >= max_fds || bpf_probe_read_kernel(&file, sizeof(file), slots + fd) || !file) {
+	slots = bpf_get_current_task_btf()->files->fdt->fd;
+	if (bpf_probe_read_kernel(&file, sizeof(file), slots + fd) || !file) {
 		note(HEALTH_FAULT_READ); /* another thread closed it meanwhile */
 		return 0;
 	}
-	if (read_field(mode, file->f_mode) || mode & FMODE_PATH)
-		return 0;
 	return observe_file(file, OPERATION_OPEN);
 }
 
