@@ -16,7 +16,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::common::{Cgroup, Scene, cat, cat_in, open_often, wait_for};
+use crate::common::{Cgroup, Nested, Scene, cat, cat_in, open_often, wait_for};
 
 fn attach(backend: Backend, policy: Policy) -> Enforcer {
     Enforcer::builder()
@@ -149,16 +149,13 @@ pub(crate) fn the_enforcer_itself_is_exempt(backend: Backend) {
 
 pub(crate) fn an_allowed_cgroup_is_exempt_with_all_below_it(backend: Backend) {
     let scene = Scene::new();
-    let tree = CgroupTree::find().unwrap();
-    let outer = Cgroup::new(tree.root(), &format!("aegis-test-{}", std::process::id()));
-    let inner = Cgroup::new(&outer.0, "inner");
-    let name = outer.0.file_name().unwrap().to_string_lossy().into_owned();
+    let cgroups = Nested::new();
     let aegis = attach(
         backend,
-        scene.policy_with(&format!("[allow_cgroup]\n/{name}\n")),
+        scene.policy_with(&format!("[allow_cgroup]\n{}\n", cgroups.entry)),
     );
-    assert!(cat_in(&outer.0, &scene.secret).status.success());
-    assert!(cat_in(&inner.0, &scene.secret).status.success());
+    assert!(cat_in(&cgroups.outer.0, &scene.secret).status.success());
+    assert!(cat_in(&cgroups.inner.0, &scene.secret).status.success());
     assert_eq!(only_rule(&aegis.stats().unwrap()), (0, 0, 2));
     cat(&scene.secret);
     assert_eq!(only_rule(&aegis.stats().unwrap()), (1, 0, 2));

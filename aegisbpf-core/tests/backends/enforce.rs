@@ -6,10 +6,10 @@ use std::{
     process::Command,
 };
 
-use aegisbpf_core::{Backend, Enforcer, Error, Mode, Policy, cgroup::CgroupTree};
+use aegisbpf_core::{Backend, Enforcer, Error, Mode, Policy};
 
 use super::audit::assert_refused;
-use crate::common::{Cgroup, Scene, cat, cat_in, start_opening};
+use crate::common::{Nested, Scene, cat, cat_in, start_opening};
 
 fn enforce(backend: Backend, policy: Policy) -> Enforcer {
     Enforcer::builder()
@@ -74,16 +74,13 @@ pub(crate) fn the_mode_changes_while_attached(backend: Backend) {
 
 pub(crate) fn an_allowed_cgroup_may_open_a_denied_file(backend: Backend) {
     let scene = Scene::new();
-    let tree = CgroupTree::find().unwrap();
-    let outer = Cgroup::new(tree.root(), &format!("aegis-test-{}", std::process::id()));
-    let inner = Cgroup::new(&outer.0, "inner");
-    let name = outer.0.file_name().unwrap().to_string_lossy().into_owned();
+    let cgroups = Nested::new();
     let aegis = enforce(
         backend,
-        scene.policy_with(&format!("[allow_cgroup]\n/{name}\n")),
+        scene.policy_with(&format!("[allow_cgroup]\n{}\n", cgroups.entry)),
     );
-    assert!(cat_in(&outer.0, &scene.secret).status.success());
-    assert!(cat_in(&inner.0, &scene.secret).status.success());
+    assert!(cat_in(&cgroups.outer.0, &scene.secret).status.success());
+    assert!(cat_in(&cgroups.inner.0, &scene.secret).status.success());
     assert_refused(&scene.secret);
     assert!(
         File::open(&scene.secret).is_ok(),

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aegisbpf_core::{Backend, Enforcer, Error, Event, Events, Mode, Policy};
+use aegisbpf_core::{Backend, Enforcer, Error, Event, Events, Mode, Policy, cgroup::CgroupTree};
 use tempfile::TempDir;
 
 /// A folder with a file that the policy denies and one that it does not.
@@ -95,6 +95,27 @@ impl Cgroup {
         let path = below.join(name);
         fs::create_dir(&path).unwrap();
         Self(path)
+    }
+}
+
+/// A cgroup with another one in it, and how a policy names the outer one.
+pub(crate) struct Nested {
+    pub(crate) inner: Cgroup,
+    pub(crate) outer: Cgroup,
+    pub(crate) entry: String,
+}
+
+impl Nested {
+    pub(crate) fn new() -> Self {
+        let tree = CgroupTree::find().unwrap();
+        let name = format!("aegis-test-{}", std::process::id());
+        let outer = Cgroup::new(tree.root(), &name);
+        // Fields are dropped in their order: the inner directory has to go first.
+        Self {
+            inner: Cgroup::new(&outer.0, "inner"),
+            outer,
+            entry: format!("/{name}"),
+        }
     }
 }
 
