@@ -113,10 +113,11 @@ impl Control {
             return Err(e);
         }
         let previous = std::mem::replace(&mut self.table, next);
-        self.maps.retire(&previous, &self.table)?;
+        let retired = self.maps.retire(&previous, &self.table);
         if !needs {
             self.loaded.detach()?;
         }
+        retired?;
         Ok(self.applied(policy, resolution.warnings()))
     }
 
