@@ -14,8 +14,6 @@ pub const TOTALS: &str = "totals";
 pub const BY_CGROUP: &str = "by_cgroup";
 /// Reports and faults.
 pub const HEALTH: &str = "health";
-/// Hits of each CPU, for sampling.
-pub const SAMPLER: &str = "sampler";
 /// The ring buffer.
 pub const EVENTS: &str = "events";
 

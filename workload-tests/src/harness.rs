@@ -80,7 +80,7 @@ fn conclude(
     let outcome = run_case(workload, options, &mut Terminal::new(workload.name()));
     let (end, completion) = match outcome {
         Err(error) => {
-            let reason = chain(&error);
+            let reason = crate::errors::chain(&error);
             (end("error", false, &reason), Err(reason.into()))
         }
         Ok(Outcome::Missing(reason)) => (
@@ -133,18 +133,6 @@ fn end(verdict: &str, attached: bool, reason: &str) -> CaseEnd {
         attached,
         reason: reason.to_owned(),
     }
-}
-
-fn chain(error: &BoxError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if !text.contains(&cause.to_string()) {
-            text = format!("{text}: {cause}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

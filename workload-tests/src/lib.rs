@@ -9,6 +9,7 @@ pub mod budget;
 pub mod case;
 pub mod corpus;
 pub mod cpu;
+mod errors;
 pub mod guard;
 pub mod harness;
 pub mod load;

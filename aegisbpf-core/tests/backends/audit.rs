@@ -16,7 +16,9 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::common::{Cgroup, Nested, Scene, cat, cat_in, open_often, wait_for};
+use crate::common::{
+    Cgroup, Nested, Scene, cat, cat_in, change_during, open_often, start_opening, wait_for,
+};
 
 fn attach(backend: Backend, policy: Policy) -> Enforcer {
     Enforcer::builder()
@@ -304,21 +306,10 @@ pub(crate) fn a_refused_policy_changes_nothing(backend: Backend) {
 /// A rule that both policies have must meet every open while they change, and meet it once.
 pub(crate) fn policies_change_under_load_without_a_miss(backend: Backend) {
     let scene = Scene::new();
-    let other = format!(
-        "version=1\n[deny_path]\n{}\n{}\n",
-        scene.plain.display(),
-        scene.secret.display()
-    );
-    let policies: [Policy; 2] = [scene.policy(), other.parse().unwrap()];
+    let policies = scene.two_policies();
     let mut aegis = attach(backend, policies[0].clone());
     const OPENS: usize = 60_000;
-    let mut load = crate::common::start_opening(&scene.secret, OPENS);
-    let mut changes = 0;
-    while load.try_wait().unwrap().is_none() {
-        changes += 1;
-        aegis.apply(&policies[changes % 2]).unwrap();
-    }
-    assert!(changes > 3, "the load ended before the policy changed");
+    change_during(&mut aegis, &policies, start_opening(&scene.secret, OPENS));
     assert_eq!(only_rule(&aegis.stats().unwrap()), (OPENS as u64, 0, 0));
 }
 

@@ -9,7 +9,7 @@ use std::{
 use aegisbpf_core::{Backend, Enforcer, Error, Mode, Policy};
 
 use super::audit::assert_refused;
-use crate::common::{Nested, Scene, cat, cat_in, start_opening};
+use crate::common::{Nested, Scene, cat, cat_in, change_during, start_opening};
 
 fn enforce(backend: Backend, policy: Policy) -> Enforcer {
     Enforcer::builder()
@@ -101,24 +101,10 @@ pub(crate) fn nothing_is_denied_after_exit(backend: Backend) {
 /// The denied file is in both policies: no open may succeed at any moment of a change.
 pub(crate) fn no_open_slips_through_while_policies_change(backend: Backend) {
     let scene = Scene::new();
-    let other = format!(
-        "version=1\n[deny_path]\n{}\n{}\n",
-        scene.plain.display(),
-        scene.secret.display()
-    );
-    let policies: [Policy; 2] = [scene.policy(), other.parse().unwrap()];
+    let policies = scene.two_policies();
     let mut aegis = enforce(backend, policies[0].clone());
     const OPENS: usize = 3_000;
-    let mut load = start_opening(&scene.secret, OPENS);
-    let mut changes = 0;
-    let status = loop {
-        if let Some(status) = load.try_wait().unwrap() {
-            break status;
-        }
-        changes += 1;
-        aegis.apply(&policies[changes % 2]).unwrap();
-    };
-    assert!(changes > 3, "the load ended before the policy changed");
+    let status = change_during(&mut aegis, &policies, start_opening(&scene.secret, OPENS));
     assert_eq!(status.code(), Some(1), "an open succeeded");
     assert_eq!(aegis.stats().unwrap().rules[0].denied, OPENS as u64);
 }

@@ -9,7 +9,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -39,6 +39,16 @@ impl Scene {
 
     pub(crate) fn policy(&self) -> Policy {
         self.policy_with("")
+    }
+
+    /// Two policies that both deny `secret`, under different neighbours.
+    pub(crate) fn two_policies(&self) -> [Policy; 2] {
+        let both = format!(
+            "version=1\n[deny_path]\n{}\n{}\n",
+            self.plain.display(),
+            self.secret.display()
+        );
+        [self.policy(), both.parse().unwrap()]
     }
 
     pub(crate) fn policy_with(&self, more: &str) -> Policy {
@@ -157,4 +167,23 @@ pub(crate) fn start_opening(path: &Path, times: usize) -> Child {
 /// Opens `path` so often, and waits.
 pub(crate) fn open_often(path: &Path, times: usize) {
     assert!(start_opening(path, times).wait().unwrap().success());
+}
+
+/// Changes between the policies until `load` has ended, and gives how it ended.
+#[track_caller]
+pub(crate) fn change_during(
+    aegis: &mut Enforcer,
+    policies: &[Policy; 2],
+    mut load: Child,
+) -> ExitStatus {
+    let mut changes = 0;
+    let status = loop {
+        if let Some(status) = load.try_wait().unwrap() {
+            break status;
+        }
+        changes += 1;
+        aegis.apply(&policies[changes % 2]).unwrap();
+    };
+    assert!(changes > 3, "the load ended before the policy changed");
+    status
 }

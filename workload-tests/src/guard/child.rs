@@ -87,14 +87,5 @@ fn done(outcome: Result<(), BoxError>) -> Answer {
 
 /// The whole chain of an error: the harness has nothing else to go by.
 pub fn failed(error: &BoxError) -> Answer {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        // Some errors repeat their source in their own text.
-        if !text.contains(&cause.to_string()) {
-            text = format!("{text}: {cause}");
-        }
-        source = cause.source();
-    }
-    Answer::Failed(text)
+    Answer::Failed(crate::errors::chain(error))
 }

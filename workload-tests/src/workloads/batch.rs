@@ -1,8 +1,11 @@
 //! What the batch workloads share: a fixed unit of work per block, and its proof.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
-use aegisbpf_measure::workload::Sample;
+use aegisbpf_measure::workload::{Block, Sample};
 
 /// How long the unit of work of one block takes, about.
 pub(crate) const UNIT: Duration = Duration::from_millis(600);
@@ -20,6 +23,15 @@ pub(crate) fn passes(one: Duration) -> u32 {
     )]
     let passes = ratio.round().clamp(1.0, 10_000.0) as u32;
     passes
+}
+
+/// Runs passes that are not counted, for the block's settle time.
+pub(crate) fn settle<T, E>(block: &Block, mut pass: impl FnMut() -> Result<T, E>) -> Result<(), E> {
+    let settled = Instant::now() + block.settle;
+    while Instant::now() < settled {
+        pass()?;
+    }
+    Ok(())
 }
 
 /// The work of one block.

@@ -140,10 +140,7 @@ impl Session for GrepSession {
     }
 
     fn run(&mut self, block: &Block) -> Result<Sample, BoxError> {
-        let settled = Instant::now() + block.settle;
-        while Instant::now() < settled {
-            self.pass()?;
-        }
+        batch::settle(block, || self.pass())?;
         let start = Instant::now();
         let own = CpuClock::of_this_thread();
         let own_before = own.read()?;

@@ -82,10 +82,7 @@ impl Session for ManySmallSession {
     }
 
     fn run(&mut self, block: &Block) -> Result<Sample, BoxError> {
-        let settled = Instant::now() + block.settle;
-        while Instant::now() < settled {
-            self.pass()?;
-        }
+        batch::settle(block, || self.pass())?;
         let clock = CpuClock::of_this_thread();
         let (cpu, start) = (clock.read()?, Instant::now());
         let mut unit = batch::Unit::default();
