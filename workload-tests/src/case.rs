@@ -8,15 +8,15 @@ use std::{
 };
 
 use aegisbpf_measure::{
-    Plan, Record, Verdict, guard::Guard, journal, progress::Progress, report, run,
+    Plan, Record, Verdict, guard::Guard as _, journal, progress::Progress, report, run,
     workload::BoxError,
 };
 
 use crate::{
     alone::Alone,
     budget::Budget,
-    guard::{Canary, GuardError, RemoteGuard, enforcer},
-    options::{Options, sha256},
+    guard::{self, GuardError, RemoteGuard, sha256},
+    options::Options,
     scratch::{self, Scratch},
     workload::{Requirement, Workload, missing},
 };
@@ -82,7 +82,12 @@ pub fn run_case(
     }
     // Dropped in reverse: first the workload, then the enforcer, then their files.
     let scratch = Scratch::new()?;
-    let mut guard = match start_guard(scratch.path(), options) {
+    let mut guard = match guard::start(
+        scratch.path(),
+        &options.policy,
+        options.mode,
+        options.backend,
+    ) {
         Err(error) if matches!(error.downcast_ref(), Some(GuardError::Unsupported(_))) => {
             return Ok(Outcome::Missing(error.to_string()));
         }
@@ -97,23 +102,6 @@ pub fn run_case(
     let reports = options.report_dir.join(workload.name().replace("::", "-"));
     write_reports(&record, &reports)?;
     Ok(Outcome::Measured(Box::new(Measured { record, reports })))
-}
-
-fn start_guard(scratch: &Path, options: &Options) -> Result<RemoteGuard, BoxError> {
-    let directory = scratch.join("enforcer");
-    fs::create_dir(&directory)?;
-    let canary = Canary::new(&directory)?;
-    let policy_file = directory.join("policy.conf");
-    fs::write(&policy_file, canary.deny_in(&options.policy.text))?;
-    let settings = enforcer::Settings {
-        policy_file,
-        policy_name: options.policy.name.clone(),
-        policy_sha256: options.policy.sha256(),
-        mode: options.mode,
-        backend: options.backend,
-        events: directory.join("events.jsonl"),
-    };
-    Ok(RemoteGuard::start(&mut settings.command()?, canary)?)
 }
 
 fn plan(workload: &dyn Workload, options: &Options, guard: &RemoteGuard) -> Plan {

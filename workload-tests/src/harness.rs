@@ -6,6 +6,7 @@ use std::{
 };
 
 use aegisbpf_measure::{Verdict, workload::BoxError};
+use aegisbpf_rig::terminal::Terminal;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::{
@@ -14,7 +15,6 @@ use crate::{
     options::Options,
     summary::{CaseEnd, Summary},
     table,
-    terminal::Terminal,
     workload::Workload,
     workloads,
 };
@@ -80,7 +80,7 @@ fn conclude(
     let outcome = run_case(workload, options, &mut Terminal::new(workload.name()));
     let (end, completion) = match outcome {
         Err(error) => {
-            let reason = crate::errors::chain(&error);
+            let reason = aegisbpf_rig::errors::chain(&error);
             (end("error", false, &reason), Err(reason.into()))
         }
         Ok(Outcome::Missing(reason)) => (

@@ -6,7 +6,7 @@ use std::{
 };
 
 use aegisbpf_core::{Backend, Mode};
-use sha2::{Digest, Sha256};
+use aegisbpf_rig::guard::PolicyText;
 
 use crate::{
     budget::{Budget, UnknownBudget},
@@ -47,15 +47,6 @@ pub struct Options {
     pub backend: Option<Backend>,
     /// The limits.
     pub thresholds: ThresholdsFile,
-}
-
-/// A policy, not parsed: that is the enforcer's business.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PolicyText {
-    /// Its file.
-    pub name: String,
-    /// Its text.
-    pub text: String,
 }
 
 /// A choice that makes no sense.
@@ -114,23 +105,6 @@ impl Options {
             thresholds: ThresholdsFile::from_env(workloads)?,
         })
     }
-}
-
-impl PolicyText {
-    /// SHA-256, hexadecimal.
-    #[must_use]
-    pub fn sha256(&self) -> String {
-        sha256(&self.text)
-    }
-}
-
-/// SHA-256 of a text, hexadecimal.
-#[must_use]
-pub fn sha256(text: &str) -> String {
-    Sha256::digest(text)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }
 
 fn policy() -> Result<PolicyText, OptionsError> {

@@ -20,7 +20,7 @@ use crate::guard::{
 };
 
 /// Set for the enforcer's process alone. People set other variables.
-const SETTINGS_VARIABLE: &str = "AEGIS_WORKLOADS_ENFORCER";
+const SETTINGS_VARIABLE: &str = "AEGIS_RIG_ENFORCER";
 
 /// What the enforcer's process is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,7 +14,7 @@ use aegisbpf_measure::{
     guard::{Guard, Identity},
     workload::BoxError,
 };
-use workload_tests::guard::{
+use aegisbpf_rig::guard::{
     Canary, GuardError, RemoteGuard,
     child::{Switch, serve},
     protocol::{Answer, Counters},

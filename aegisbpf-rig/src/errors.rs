@@ -3,7 +3,8 @@
 use aegisbpf_measure::workload::BoxError;
 
 /// An error with all its causes, `: ` between them.
-pub(crate) fn chain(error: &BoxError) -> String {
+#[must_use]
+pub fn chain(error: &BoxError) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -1,0 +1,13 @@
+//! The test rig: what is measured, held as processes.
+//!
+//! The measuring engine sees a [`Guard`](aegisbpf_measure::guard::Guard) and a
+//! [`Session`](aegisbpf_measure::workload::Session). This crate makes them of programs: our enforcer in a process of
+//! its own ([`guard`]), and servers that never outlive us ([`service`]), with exact CPU clocks ([`cpu`]). The workload
+//! harness and the command `aegisbpf measure` both stand on it.
+#![forbid(unsafe_code)]
+
+pub mod cpu;
+pub mod errors;
+pub mod guard;
+pub mod service;
+pub mod terminal;
