@@ -1,5 +1,7 @@
 //! What can be asked of a loaded enforcer: apply a policy, change the mode, read the counters.
 
+use std::collections::BTreeSet;
+
 use aegisbpf_bpf::abi;
 
 use crate::{
@@ -100,23 +102,19 @@ impl Control {
         let next = self.table.succeed(policy, &resolution);
         // Before the switch: a hook without rules decides nothing, so attaching early is harmless, and a
         // refusal here changes nothing.
-        let had = self.needs_hooks();
-        let needs = next.files().next().is_some();
-        if self.attached && needs {
-            self.loaded.attach()?;
+        let had = self.table.needs();
+        let needs = next.needs();
+        if self.attached {
+            self.loaded.attach(&needs)?;
         }
         self.labels.replace(&self.table, &next);
         if let Err(e) = self.maps.switch(&self.table, &next) {
-            if !had {
-                self.loaded.detach()?;
-            }
+            self.loaded.detach_except(&had)?;
             return Err(e);
         }
         let previous = std::mem::replace(&mut self.table, next);
         let retired = self.maps.retire(&previous, &self.table);
-        if !needs {
-            self.loaded.detach()?;
-        }
+        self.loaded.detach_except(&needs)?;
         retired?;
         Ok(self.applied(policy, resolution.warnings()))
     }
@@ -142,18 +140,12 @@ impl Control {
         }
     }
 
-    fn needs_hooks(&self) -> bool {
-        self.table.files().next().is_some()
-    }
-
     /// Attaches the hooks that the policy needs. A policy without a deny rule needs none.
     ///
     /// # Errors
     /// If the kernel refuses one; then none is attached.
     pub fn attach(&mut self) -> Result<()> {
-        if self.needs_hooks() {
-            self.loaded.attach()?;
-        }
+        self.loaded.attach(&self.table.needs())?;
         self.attached = true;
         Ok(())
     }
@@ -164,7 +156,7 @@ impl Control {
     /// If the kernel refuses.
     pub fn detach(&mut self) -> Result<()> {
         self.attached = false;
-        self.loaded.detach()
+        self.loaded.detach_except(&BTreeSet::new())
     }
 
     /// Changes between audit and enforce, for all hooks at once.

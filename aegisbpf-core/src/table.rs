@@ -1,7 +1,7 @@
 //! Rules and the map entries they become. The kernel knows ids and effects; words stay here.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -27,6 +27,13 @@ pub enum State {
     Same(RuleId),
     /// What it names is not there: it matches nothing until the policy is applied again.
     Unresolved(Reason),
+}
+
+/// What a policy has that calls for hooks of its own: a hook that nothing needs is not attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Need {
+    /// A rule that denies a file.
+    Files,
 }
 
 /// A rule with what became of it.
@@ -93,6 +100,15 @@ impl Table {
     fn fresh(&mut self) -> RuleId {
         self.last_id += 1;
         RuleId::new(self.last_id).expect("counting up from one never gives zero before 2^32 rules")
+    }
+
+    /// What this policy calls for.
+    pub(crate) fn needs(&self) -> BTreeSet<Need> {
+        let mut needs = BTreeSet::new();
+        if self.files().next().is_some() {
+            needs.insert(Need::Files);
+        }
+        needs
     }
 
     /// The entries of the map `rules`.

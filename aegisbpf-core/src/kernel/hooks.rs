@@ -1,6 +1,6 @@
 //! Which programs each backend attaches, and where.
 
-use crate::backend::Backend;
+use crate::{backend::Backend, table::Need};
 
 /// How one program is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(super) struct Hook {
     pub(super) program: &'static str,
     /// Where it goes.
     pub(super) place: Place,
+    /// What a policy must have for it to be attached.
+    pub(super) need: Need,
     /// May the kernel lack it? (Some architectures have no open(2) or creat(2).)
     pub(super) optional: bool,
 }
@@ -35,40 +37,55 @@ impl Hook {
     }
 }
 
-const fn hook(program: &'static str, place: Place) -> Hook {
+const fn hook(program: &'static str, place: Place, need: Need) -> Hook {
     Hook {
         program,
         place,
+        need,
         optional: false,
     }
 }
 
-const fn optional(program: &'static str, place: Place) -> Hook {
+const fn optional(program: &'static str, place: Place, need: Need) -> Hook {
     Hook {
         program,
         place,
+        need,
         optional: true,
     }
 }
 
-/// The hooks that file rules need.
-pub(super) fn of_files(backend: Backend) -> &'static [Hook] {
+/// Every hook of a backend, with what needs it.
+pub(super) fn of(backend: Backend) -> &'static [Hook] {
     match backend {
-        Backend::Lsm => LSM_FILES,
-        Backend::Tracepoint => TRACEPOINT_FILES,
+        Backend::Lsm => LSM,
+        Backend::Tracepoint => TRACEPOINT,
     }
 }
 
-const LSM_FILES: &[Hook] = &[hook("file_open", Place::Lsm("file_open"))];
+const LSM: &[Hook] = &[hook("file_open", Place::Lsm("file_open"), Need::Files)];
 
-const TRACEPOINT_FILES: &[Hook] = &[
-    optional("exit_open", Place::Syscall("sys_exit_open")),
-    hook("exit_openat", Place::Syscall("sys_exit_openat")),
-    hook("exit_openat2", Place::Syscall("sys_exit_openat2")),
-    optional("exit_creat", Place::Syscall("sys_exit_creat")),
+const TRACEPOINT: &[Hook] = &[
+    optional("exit_open", Place::Syscall("sys_exit_open"), Need::Files),
+    hook(
+        "exit_openat",
+        Place::Syscall("sys_exit_openat"),
+        Need::Files,
+    ),
+    hook(
+        "exit_openat2",
+        Place::Syscall("sys_exit_openat2"),
+        Need::Files,
+    ),
+    optional("exit_creat", Place::Syscall("sys_exit_creat"), Need::Files),
     hook(
         "exit_open_by_handle_at",
         Place::Syscall("sys_exit_open_by_handle_at"),
+        Need::Files,
     ),
-    hook("process_exec", Place::Raw("sched_process_exec")),
+    hook(
+        "process_exec",
+        Place::Raw("sched_process_exec"),
+        Need::Files,
+    ),
 ];

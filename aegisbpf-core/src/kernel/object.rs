@@ -1,6 +1,6 @@
 //! Loading a backend's object, and attaching and detaching its programs.
 
-use std::thread;
+use std::{collections::BTreeSet, thread};
 
 use aegisbpf_bpf::names;
 use aya::{
@@ -19,6 +19,7 @@ use crate::{
     backend::Backend,
     error::{Error, Result},
     stats::HookRuns,
+    table::Need,
 };
 
 /// A backend's programs, verified and in the kernel; attached or not.
@@ -70,7 +71,7 @@ impl Loaded {
             .map_max_entries(names::TOTALS, sizes.rules)
             .load(bytes)
             .map_err(|e| refused(e.into(), "the object"))?;
-        let hooks = hooks::of_files(backend).to_vec();
+        let hooks = hooks::of(backend).to_vec();
         for hook in &hooks {
             let program = program(&mut ebpf, hook.program)?;
             let verified = match (program, hook.place) {
@@ -110,18 +111,20 @@ impl Loaded {
         Ok(answer.return_value)
     }
 
-    /// Attaches what is not attached: all hooks or, if one fails, none of those that this call added.
+    /// Attaches the hooks for `needs` that are not attached: all of them or, if one fails, none.
     ///
     /// # Errors
     /// If the kernel refuses one that it must have.
-    pub(crate) fn attach(&mut self) -> Result<()> {
+    pub(crate) fn attach(&mut self, needs: &BTreeSet<Need>) -> Result<()> {
         let before = self.links.len();
         let missing: Vec<Hook> = self
             .hooks
             .iter()
+            .filter(|h| needs.contains(&h.need))
             .filter(|h| self.links.iter().all(|(l, _)| l != *h))
             .copied()
             .collect();
+        let needs_tracefs = missing.iter().any(|h| matches!(h.place, Place::Syscall(_)));
         let (ebpf, links) = (&mut self.ebpf, &mut self.links);
         let attach_all = || {
             for hook in missing {
@@ -133,10 +136,6 @@ impl Loaded {
             }
             Ok(())
         };
-        let needs_tracefs = self
-            .hooks
-            .iter()
-            .any(|h| matches!(h.place, Place::Syscall(_)));
         let outcome = if needs_tracefs {
             private_mount::with_tracefs(attach_all).map_err(|source| Error::Unsupported {
                 what: "attaching to the open system calls".into(),
@@ -152,23 +151,29 @@ impl Loaded {
             attach_all()
         };
         if outcome.is_err() {
-            self.detach_from(before)?;
+            let added = self.links.split_off(before);
+            self.close(added)?;
         }
         outcome
     }
 
-    /// Detaches everything. Doing it twice is fine.
+    /// Detaches every hook that is not for `needs`. Doing it twice is fine.
     ///
     /// # Errors
     /// If the kernel refuses.
-    pub(crate) fn detach(&mut self) -> Result<()> {
-        self.detach_from(0)
+    pub(crate) fn detach_except(&mut self, needs: &BTreeSet<Need>) -> Result<()> {
+        let links = std::mem::take(&mut self.links);
+        let (keep, close) = links
+            .into_iter()
+            .partition(|(hook, _)| needs.contains(&hook.need));
+        self.links = keep;
+        self.close(close)
     }
 
     /// Closing a link waits until no program run is left that began before. The waits pass side by side.
-    fn detach_from(&mut self, keep: usize) -> Result<()> {
+    fn close(&mut self, links: Vec<(Hook, Link)>) -> Result<()> {
         let mut closing: Vec<Box<dyn Send>> = Vec::new();
-        for (hook, link) in self.links.drain(keep..) {
+        for (hook, link) in links {
             let failed = |e: ProgramError| Error::kernel(format!("detaching {}", hook.name()), e);
             closing.push(match (program(&mut self.ebpf, hook.program)?, link) {
                 (Program::Lsm(p), Link::Lsm(id)) => Box::new(p.take_link(id).map_err(failed)?),

@@ -1,19 +1,23 @@
 //! The maps, typed, and the order of writes that makes a change of policy atomic.
 
+mod classes;
+mod slotted;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use aegisbpf_bpf::{
-    abi::{self, CountKey, Counts, ObjectKey, health},
+    abi::{self, CountKey, Counts, health},
     names,
 };
 use aya::{
     Ebpf,
     maps::{
-        Array, ArrayOfMaps, HashMap, IterableMap, Map, MapData, MapError, PerCpuArray,
-        PerCpuHashMap, PerCpuValues, RingBuf,
+        Array, IterableMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues,
+        RingBuf,
     },
 };
 
+use self::slotted::Slots;
 use super::{object::Sizes, runtime};
 use crate::{
     error::{Error, Result},
@@ -24,26 +28,19 @@ use crate::{
 /// The ring buffer, as its one reader holds it.
 pub(crate) type Ring = RingBuf<MapData>;
 
-type Rules = HashMap<MapData, [u8; size_of::<ObjectKey>()], [u8; size_of::<abi::RuleRef>()]>;
-type Exempt = HashMap<MapData, u64, u32>;
 type Words = [u64; 3];
 
-/// `BPF_F_NO_PREALLOC`: memory follows the number of entries. The inner maps must carry the same flags as
-/// the ones the object declares.
-const NO_PREALLOC: u32 = 1;
 const SLOTS: u32 = 2;
 
 /// The maps of a loaded object.
 pub(crate) struct Maps {
     filter: Array<MapData, [u8; abi::FILTER_SLOTS]>,
     control: Array<MapData, [u8; size_of::<abi::Control>()]>,
-    rules: ArrayOfMaps<MapData, Rules>,
-    exempt: ArrayOfMaps<MapData, Exempt>,
     totals: PerCpuHashMap<MapData, u32, Words>,
     by_cgroup: PerCpuHashMap<MapData, [u8; size_of::<CountKey>()], Words>,
     health: PerCpuArray<MapData, u64>,
-    /// The inner maps of the current generation, kept for their size.
-    inner: Option<(Rules, Exempt)>,
+    /// The maps that each generation has of its own, one for each class of entries.
+    classes: Vec<Box<dyn Slots>>,
     settings: abi::Control,
     /// Does nobody read the spare slot any more? False between a switch and the barrier after it.
     settled: bool,
@@ -59,12 +56,10 @@ impl Maps {
         let maps = Self {
             filter: take(ebpf, names::FILTER)?,
             control: take(ebpf, names::CONTROL)?,
-            rules: take(ebpf, names::RULES)?,
-            exempt: take(ebpf, names::EXEMPT)?,
             totals: take(ebpf, names::TOTALS)?,
             by_cgroup: take(ebpf, names::BY_CGROUP)?,
             health: take(ebpf, names::HEALTH)?,
-            inner: None,
+            classes: classes::all(ebpf)?,
             settings: abi::Control::default(),
             settled: true,
             sizes,
@@ -109,24 +104,25 @@ impl Maps {
                 "load it with this policy, or with a greater EnforcerBuilder::rule_capacity",
             ));
         }
-        // 1. Build aside. Nothing of this is seen by any program.
-        let inner = build(next)?;
         let new_ids: Vec<u32> = ids(next).filter(|id| !has(previous, *id)).collect();
-        // 2 and 3, then 4, the commit: one write, bit 0 of which chooses the slot for every hook at once.
-        let committed = self
-            .prepare(previous, next, &inner, &new_ids)
-            .and_then(|()| {
-                self.set(|control| control.generation = control.generation.wrapping_add(1))
-            });
+        // 1 to 3, then 4, the commit: one write, bit 0 of which chooses the slot for every hook at once.
+        let committed = self.prepare(previous, next, &new_ids).and_then(|()| {
+            self.set(|control| control.generation = control.generation.wrapping_add(1))
+        });
         if let Err(e) = committed {
             // Undo what could be done of it; a counter too many is a few bytes, never a wrong decision.
             for id in &new_ids {
                 let _ = self.totals.remove(id);
             }
             let _ = self.write_filter(&previous.filter());
+            for class in &mut self.classes {
+                class.discard();
+            }
             return Err(e);
         }
-        self.inner = Some(inner);
+        for class in &mut self.classes {
+            class.commit();
+        }
         self.settled = false;
         Ok(())
     }
@@ -141,33 +137,30 @@ impl Maps {
     /// If the kernel refuses; then some memory of the old policy is held until the next switch.
     pub(crate) fn retire(&mut self, previous: &Table, next: &Table) -> Result<()> {
         self.settle()?;
-        let slot = self.slot();
-        let empty = build(&Table::default())?;
-        self.fill(1 - slot, &empty)?;
+        let spare = 1 - self.slot();
+        for class in &mut self.classes {
+            class.empty(spare)?;
+        }
         self.write_filter(&next.filter())?;
         self.forget(&ids(previous).filter(|id| !has(next, *id)).collect())
     }
 
     /// The barrier, if one is due.
     fn settle(&mut self) -> Result<()> {
-        if let (false, Some((rules, _))) = (self.settled, &self.inner) {
-            let slot = self.settings.generation % SLOTS;
-            self.rules
-                .set(slot, rules, 0)
-                .map_err(failed("waiting for the old policy's last users"))?;
+        let slot = self.slot();
+        if let (false, Some(class)) = (self.settled, self.classes.first_mut()) {
+            class.repeat(slot)?;
         }
         self.settled = true;
         Ok(())
     }
 
-    /// Steps 2 and 3: everything that must be there before the commit.
-    fn prepare(
-        &mut self,
-        previous: &Table,
-        next: &Table,
-        inner: &(Rules, Exempt),
-        new_ids: &[u32],
-    ) -> Result<()> {
+    /// Steps 1 to 3: everything that must be there before the commit.
+    fn prepare(&mut self, previous: &Table, next: &Table, new_ids: &[u32]) -> Result<()> {
+        // 1. Build aside. Nothing of this is seen by any program.
+        for class in &mut self.classes {
+            class.build(next)?;
+        }
         let cpus = aya::util::nr_cpus().map_err(|(what, e)| {
             Error::kernel(format!("counting this machine's CPUs in {what}"), e)
         })?;
@@ -186,17 +179,14 @@ impl Maps {
         self.write_filter(&both)?;
         // 3. The spare slot, which no program reads: the last switch waited until none did, or this does.
         self.settle()?;
-        self.fill(1 - self.slot(), inner)
+        let spare = 1 - self.slot();
+        self.classes
+            .iter_mut()
+            .try_for_each(|class| class.place(spare))
     }
 
     fn slot(&self) -> u32 {
         self.settings.generation % SLOTS
-    }
-
-    fn fill(&mut self, slot: u32, inner: &(Rules, Exempt)) -> Result<()> {
-        let what = "placing a policy";
-        self.rules.set(slot, &inner.0, 0).map_err(failed(what))?;
-        self.exempt.set(slot, &inner.1, 0).map_err(failed(what))
     }
 
     fn write_filter(&mut self, filter: &[u8]) -> Result<()> {
@@ -281,19 +271,19 @@ impl Maps {
     /// # Errors
     /// If the kernel does not tell.
     pub(crate) fn memory(&self) -> Result<u64> {
-        let mut maps = vec![
+        let maps = [
             IterableMap::map(&self.filter),
             IterableMap::map(&self.control),
             IterableMap::map(&self.totals),
             IterableMap::map(&self.by_cgroup),
             IterableMap::map(&self.health),
         ];
-        if let Some((rules, exempt)) = &self.inner {
-            maps.extend([IterableMap::map(rules), IterableMap::map(exempt)]);
-        }
         let mut total = u64::from(self.sizes.ring_buffer_bytes);
         for map in maps {
             total += runtime::map_memory(map.fd())?;
+        }
+        for class in &self.classes {
+            total += class.memory()?;
         }
         Ok(total)
     }
@@ -310,29 +300,6 @@ where
         )
     })?;
     T::try_from(map).map_err(|e| Error::kernel(format!("opening the map {name}"), e))
-}
-
-/// The inner maps of one policy, as large as it needs.
-fn build(table: &Table) -> Result<(Rules, Exempt)> {
-    let size = |n: usize| u32::try_from(n.max(1)).unwrap_or(u32::MAX);
-    let making = "making the maps of a policy";
-    let mut rules =
-        Rules::create(size(table.files().count()), NO_PREALLOC).map_err(failed(making))?;
-    for (key, rule) in table.files() {
-        rules
-            .insert(
-                bytemuck::cast::<_, [u8; 16]>(key),
-                bytemuck::cast::<_, [u8; 8]>(rule),
-                0,
-            )
-            .map_err(failed(making))?;
-    }
-    let mut exempt =
-        Exempt::create(size(table.cgroups().count()), NO_PREALLOC).map_err(failed(making))?;
-    for (cgroup, rule) in table.cgroups() {
-        exempt.insert(cgroup, rule, 0).map_err(failed(making))?;
-    }
-    Ok((rules, exempt))
 }
 
 fn ids(table: &Table) -> impl Iterator<Item = u32> {

@@ -1,0 +1,150 @@
+//! Maps of which each generation of a policy has its own: an array of two in the kernel, one slot current, one spare.
+
+use aya::{
+    Ebpf, Pod,
+    maps::{ArrayOfMaps, HashMap, InnerMap, IterableMap, MapData, MapError},
+};
+
+use super::{failed, take};
+use crate::{error::Result, kernel::runtime, table::Table};
+
+/// `BPF_F_NO_PREALLOC`: memory follows the number of entries. The inner maps must carry the same flags as
+/// the ones the object declares.
+pub(super) const NO_PREALLOC: u32 = 1;
+
+/// One class of entries: how the object names its array of maps, and what a table has for it.
+pub(super) trait Class {
+    /// Name of the array of maps in the object.
+    const NAME: &'static str;
+    /// The type of its inner maps.
+    type Inner: Inner + Send + Sync;
+
+    /// The entries that a table has for this class.
+    fn entries(table: &Table) -> impl Iterator<Item = Entry<Self>>;
+}
+
+/// Key and value of a class's map.
+pub(super) type Entry<C> = (
+    <<C as Class>::Inner as Inner>::Key,
+    <<C as Class>::Inner as Inner>::Value,
+);
+
+/// A kind of map that can stand in a slot.
+pub(super) trait Inner: InnerMap + Sized {
+    type Key;
+    type Value;
+
+    fn create(entries: u32) -> Result<Self, MapError>;
+    fn insert(&mut self, key: Self::Key, value: Self::Value) -> Result<(), MapError>;
+    fn data(&self) -> &MapData;
+}
+
+impl<K: Pod, V: Pod> Inner for HashMap<MapData, K, V> {
+    type Key = K;
+    type Value = V;
+
+    fn create(entries: u32) -> Result<Self, MapError> {
+        Self::create(entries, NO_PREALLOC)
+    }
+
+    fn insert(&mut self, key: K, value: V) -> Result<(), MapError> {
+        Self::insert(self, key, value, 0)
+    }
+
+    fn data(&self) -> &MapData {
+        IterableMap::map(self)
+    }
+}
+
+/// The steps of a change of policy, for one class or for any.
+pub(super) trait Slots: Send + Sync {
+    /// Builds the maps of `table` aside, as large as it needs. No program sees them.
+    fn build(&mut self, table: &Table) -> Result<()>;
+    /// Puts what was built into `slot`.
+    fn place(&mut self, slot: u32) -> Result<()>;
+    /// What was built is the current generation now.
+    fn commit(&mut self);
+    /// Forgets what was built.
+    fn discard(&mut self);
+    /// Writes the current generation into `slot` once more, which waits for the programs that run (see `Maps::retire`).
+    fn repeat(&mut self, slot: u32) -> Result<()>;
+    /// Puts an empty map into `slot`.
+    fn empty(&mut self, slot: u32) -> Result<()>;
+    /// Bytes that the current generation holds in the kernel.
+    fn memory(&self) -> Result<u64>;
+}
+
+/// The array of one class, with the inner map of its current generation and the one that is being built.
+pub(super) struct Slotted<C: Class> {
+    outer: ArrayOfMaps<MapData, C::Inner>,
+    current: Option<C::Inner>,
+    next: Option<C::Inner>,
+}
+
+impl<C: Class> Slotted<C> {
+    /// Takes the class's array out of a loaded object.
+    ///
+    /// # Errors
+    /// If it is missing or of another type.
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self> {
+        Ok(Self {
+            outer: take(ebpf, C::NAME)?,
+            current: None,
+            next: None,
+        })
+    }
+}
+
+impl<C: Class> Slots for Slotted<C> {
+    fn build(&mut self, table: &Table) -> Result<()> {
+        let making = failed("making the maps of a policy");
+        let size = u32::try_from(C::entries(table).count().max(1)).unwrap_or(u32::MAX);
+        let mut inner = C::Inner::create(size).map_err(&making)?;
+        for (key, value) in C::entries(table) {
+            inner.insert(key, value).map_err(&making)?;
+        }
+        self.next = Some(inner);
+        Ok(())
+    }
+
+    fn place(&mut self, slot: u32) -> Result<()> {
+        match &self.next {
+            Some(inner) => self
+                .outer
+                .set(slot, inner, 0)
+                .map_err(failed("placing a policy")),
+            None => Ok(()),
+        }
+    }
+
+    fn commit(&mut self) {
+        self.current = self.next.take();
+    }
+
+    fn discard(&mut self) {
+        self.next = None;
+    }
+
+    fn repeat(&mut self, slot: u32) -> Result<()> {
+        match &self.current {
+            Some(inner) => self
+                .outer
+                .set(slot, inner, 0)
+                .map_err(failed("waiting for the old policy's last users")),
+            None => Ok(()),
+        }
+    }
+
+    fn empty(&mut self, slot: u32) -> Result<()> {
+        let what = "emptying the old policy's maps";
+        let inner = C::Inner::create(1).map_err(failed(what))?;
+        self.outer.set(slot, &inner, 0).map_err(failed(what))
+    }
+
+    fn memory(&self) -> Result<u64> {
+        match &self.current {
+            Some(inner) => runtime::map_memory(inner.data().fd()),
+            None => Ok(0),
+        }
+    }
+}
