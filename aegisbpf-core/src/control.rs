@@ -8,7 +8,7 @@ use crate::{
     backend::{Backend, Mode},
     error::Result,
     events::Labels,
-    kernel::{Loaded, Maps, StatsSwitch, support},
+    kernel::{Loaded, Maps, StatsSwitch, capability, support},
     policy::{Policy, Problem, Problems, RuleId},
     resolve::{Reason, resolve},
     stats::{CgroupStats, HookRuns, RuleStats, Stats},
@@ -98,6 +98,7 @@ impl Control {
     /// policy stands, whole. Only an error that names the old policy's remains comes after the change: then the new
     /// policy stands, whole, and some memory is held until the next one.
     pub fn apply(&mut self, policy: &Policy) -> Result<Applied> {
+        capability::require(self.backend, self.mode(), policy)?;
         let resolution = resolve(policy)?;
         let next = self.table.succeed(policy, &resolution);
         // Before the switch: a hook without rules decides nothing, so attaching early is harmless, and a

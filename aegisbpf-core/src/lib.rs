@@ -41,6 +41,7 @@ pub use self::{
     event::{Access, Decision, DecodeError, Event},
     events::{Events, Stopper},
     file_id::FileId,
+    kernel::capability,
     kernel::selftest,
     kernel::support,
     policy::Policy,

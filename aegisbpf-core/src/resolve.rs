@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::cgroup::CgroupTree;
 use crate::file_id::FileId;
 use crate::mounts::Mounts;
-use crate::policy::{CgroupRef, Object, Policy, Problems, Rule, RuleId, Span, Subject};
+use crate::policy::{CgroupRef, Object, Policy, Problems, Rule, RuleId, Subject};
 
 /// What a rule stands for on this host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -24,6 +24,8 @@ pub enum Resolved {
     File(FileId),
     /// The cgroup of this id.
     Cgroup(u64),
+    /// What it says: the host has nothing to add.
+    AsWritten,
     /// Nothing yet: the rule is pending.
     Unresolved(Reason),
 }
@@ -166,11 +168,9 @@ impl Resolver {
         let resolved = match (&rule.subject, &rule.object) {
             (Subject::Cgroup(CgroupRef::Path(path)), _) => self.cgroup_path(path),
             (Subject::Cgroup(CgroupRef::Id(id)), _) => self.cgroup_id(*id, rule),
-            (Subject::Any, Object::Path(path)) => self.path(path, rule),
-            (Subject::Any, Object::Inode(id)) => Ok(self.inode(*id, rule)),
-            (Subject::Any, Object::Any) => {
-                unreachable!("no section makes a rule about everything and everyone")
-            }
+            (_, Object::Path(path)) => self.path(path, rule),
+            (_, Object::Inode(id)) => Ok(self.inode(*id, rule)),
+            _ => Ok(Resolved::AsWritten),
         };
         resolved.unwrap_or_else(Resolved::Unresolved)
     }
@@ -186,7 +186,7 @@ impl Resolver {
                 target.display()
             );
             self.problems.warning(
-                span(rule),
+                rule.span(),
                 message,
                 format!("write `{}` if that is meant", target.display()),
             );
@@ -197,7 +197,7 @@ impl Resolver {
                 path.display()
             );
             let remedy = "name the files in it; [deny_dir], which denies all below a directory, is not enforced by this build";
-            self.problems.error(span(rule), message, remedy);
+            self.problems.error(rule.span(), message, remedy);
         }
         let id = FileId::from_stat(meta.dev(), meta.ino());
         self.check_device(&target, id, rule);
@@ -217,7 +217,7 @@ impl Resolver {
             );
             let remedy =
                 "open the file in audit mode and see in `aegisbpf stats` that the rule counts it";
-            self.problems.warning(span(rule), message, remedy);
+            self.problems.warning(rule.span(), message, remedy);
         }
     }
 
@@ -232,7 +232,7 @@ impl Resolver {
                 id.dev
             );
             self.problems
-                .warning(span(rule), message, format!("write `{as_stat}`"));
+                .warning(rule.span(), message, format!("write `{as_stat}`"));
         } else {
             let message = format!(
                 "no mounted file system has the device {} ({}:{})",
@@ -241,7 +241,7 @@ impl Resolver {
                 id.minor()
             );
             let remedy = "write the device as major << 20 | minor; `lsblk` and `findmnt -o MAJ:MIN` print the two";
-            self.problems.warning(span(rule), message, remedy);
+            self.problems.warning(rule.span(), message, remedy);
         }
         Resolved::File(id)
     }
@@ -265,7 +265,7 @@ impl Resolver {
         if self.gone.contains(&id) {
             let message = format!("no cgroup has the id {id} now");
             let remedy = "a cgroup made anew has another id: write its path instead";
-            self.problems.warning(span(rule), message, remedy);
+            self.problems.warning(rule.span(), message, remedy);
         }
         Ok(Resolved::Cgroup(id))
     }
@@ -281,15 +281,6 @@ fn gone(policy: &Policy, tree: &CgroupTree) -> BTreeSet<u64> {
     let (found, complete) = tree.walk(&ids);
     ids.retain(|id| complete && !found.contains_key(id));
     ids
-}
-
-/// The rule's own text.
-fn span(rule: &Rule) -> Span {
-    let length = u32::try_from(rule.entry().chars().count()).unwrap_or(u32::MAX);
-    Span {
-        origin: rule.origin.clone(),
-        length,
-    }
 }
 
 fn file_reason(path: &Path, error: &io::Error) -> Reason {

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::{
     FileId,
-    policy::{Effect, Object, Policy, Rule, RuleId, Subject},
+    policy::{Class, Effect, Object, Policy, Rule, RuleId, Subject},
     resolve::{Reason, Resolution, Resolved},
 };
 
@@ -23,6 +23,8 @@ pub enum State {
     File(FileId),
     /// It holds for this cgroup and everything below it.
     Cgroup(u64),
+    /// It holds as it is written: it names nothing that the host could lack.
+    AsWritten,
     /// Another rule names the same file or cgroup and is the one that counts.
     Same(RuleId),
     /// What it names is not there: it matches nothing until the policy is applied again.
@@ -67,22 +69,27 @@ impl Table {
             last_id: self.last_id,
         };
         // The first rule about a file or a cgroup is the one that is named for it.
-        let mut files: HashMap<FileId, RuleId> = HashMap::new();
-        let mut cgroups: HashMap<u64, RuleId> = HashMap::new();
+        let mut files: HashMap<(Class, FileId), RuleId> = HashMap::new();
+        let mut cgroups: HashMap<(Class, u64), RuleId> = HashMap::new();
         for (index, rule) in policy.iter() {
             let id = known
                 .get(&meaning(rule))
                 .copied()
                 .unwrap_or_else(|| next.fresh());
+            // A file or a cgroup that several classes know is no repetition.
+            let class = rule.class();
             let state = match resolution.get(index) {
-                Some(Resolved::File(file)) => match *files.entry(*file).or_insert(id) {
+                Some(Resolved::File(file)) => match *files.entry((class, *file)).or_insert(id) {
                     first if first == id => State::File(*file),
                     first => State::Same(first),
                 },
-                Some(Resolved::Cgroup(cgroup)) => match *cgroups.entry(*cgroup).or_insert(id) {
-                    first if first == id => State::Cgroup(*cgroup),
-                    first => State::Same(first),
-                },
+                Some(Resolved::Cgroup(cgroup)) => {
+                    match *cgroups.entry((class, *cgroup)).or_insert(id) {
+                        first if first == id => State::Cgroup(*cgroup),
+                        first => State::Same(first),
+                    }
+                }
+                Some(Resolved::AsWritten) => State::AsWritten,
                 Some(Resolved::Unresolved(reason)) => State::Unresolved(reason.clone()),
                 None => State::Unresolved(Reason::NoSuchFile),
             };
@@ -114,7 +121,7 @@ impl Table {
     /// The entries of the map `rules`.
     pub(crate) fn files(&self) -> impl Iterator<Item = (ObjectKey, RuleRef)> {
         self.rows.iter().filter_map(|(id, row)| match row.state {
-            State::File(file) if row.rule.effect == Effect::Deny => Some((
+            State::File(file) if row.rule.class() == Class::File => Some((
                 ObjectKey {
                     ino: file.ino,
                     dev: file.dev,
@@ -132,7 +139,7 @@ impl Table {
     /// The entries of the map `exempt`: cgroup id → rule id.
     pub(crate) fn cgroups(&self) -> impl Iterator<Item = (u64, u32)> {
         self.rows.iter().filter_map(|(id, row)| match row.state {
-            State::Cgroup(cgroup) if row.rule.effect == Effect::Allow => {
+            State::Cgroup(cgroup) if row.rule.class() == Class::AllowCgroup => {
                 Some((cgroup, id.number()))
             }
             _ => None,

@@ -1,5 +1,6 @@
 //! The running kernel: the only place that names aya. What leaves here are our own types and opaque errors.
 
+pub mod capability;
 pub(crate) mod heap;
 mod hooks;
 mod maps;

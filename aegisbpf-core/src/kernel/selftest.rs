@@ -6,9 +6,10 @@ use aya::{
     programs::{Lsm, RawTracePoint, RawTracePointRunOptions, TestRun},
 };
 
-use super::{Maps, object::Sizes};
+use super::{Maps, capability, object::Sizes};
 use crate::{
     FileId,
+    backend::{Backend, Mode},
     error::{Error, Result},
     policy::{Policy, RuleId},
     resolve::resolve,
@@ -53,6 +54,7 @@ impl Selftest {
     /// # Errors
     /// As [`Control::apply`](crate::Control::apply).
     pub fn apply(&mut self, policy: &Policy) -> Result<()> {
+        capability::require(Backend::Lsm, Mode::Enforce, policy)?;
         let next = self.table.succeed(policy, &resolve(policy)?);
         self.maps.switch(&self.table, &next)?;
         let previous = std::mem::replace(&mut self.table, next);

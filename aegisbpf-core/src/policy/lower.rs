@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 
+use super::object::Object;
 use super::parse::{Document, Entry};
 use super::problem::{Problems, quote};
-use super::rule::{CGROUP_PREFIX, CgroupRef, Effect, Object, Operation, Rule, Subject};
+use super::rule::{CGROUP_PREFIX, CgroupRef, Effect, Operation, Rule, Subject};
 use super::section::{Kind, NEWEST};
+use super::tags::Tags;
 use crate::file_id::{FileId, MAJOR_MAX, MINOR_MAX, ParseFileIdError, is_decimal};
 
 /// The most bytes that a path may have.
@@ -44,9 +46,13 @@ pub(super) fn lower(document: &Document<'_>, problems: &mut Problems) -> Vec<Rul
         rules.push(Rule {
             effect,
             subject,
-            operation: Operation::Open,
+            operation: match effect {
+                Effect::Deny => Operation::Open,
+                Effect::Allow => Operation::Any,
+            },
             object,
             note: entry.note.map(Into::into),
+            tags: Tags::default(),
             origin: entry.span.origin.clone(),
         });
     }

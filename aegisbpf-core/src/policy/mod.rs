@@ -7,12 +7,16 @@
 //!
 //! What only the host knows (which file a path names now) is the business of [`resolve`](crate::resolve).
 
+mod class;
 mod lower;
+mod object;
 mod parse;
 mod problem;
 mod render;
 mod rule;
 mod section;
+mod settings;
+mod tags;
 mod text;
 
 use std::fmt;
@@ -21,10 +25,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-pub(crate) use self::problem::Span;
+pub use self::class::{Class, Unsupported};
+pub use self::object::{IpPrefix, Object, ParseSha256Error, Proto, Sha256};
 pub use self::problem::{Problem, Problems, Severity};
 pub(crate) use self::rule::CGROUP_PREFIX;
-pub use self::rule::{CgroupRef, Effect, Object, Operation, Origin, Rule, RuleId, Subject};
+pub use self::rule::{CgroupRef, Effect, Operation, Origin, Rule, RuleId, Subject};
+pub use self::settings::{ScanPath, Settings};
+pub use self::tags::{ParseRuleSeverityError, ParseTechniqueError, RuleSeverity, Tags, Technique};
 
 /// A policy without errors.
 ///
@@ -47,6 +54,7 @@ pub struct Policy {
     #[serde(skip)]
     source: Arc<str>,
     rules: Vec<Rule>,
+    settings: Settings,
     #[serde(skip)]
     warnings: Problems,
 }
@@ -69,6 +77,7 @@ impl Policy {
             version,
             source,
             rules,
+            settings: Settings::default(),
             warnings,
         })
     }
@@ -100,6 +109,12 @@ impl Policy {
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// What is set once for all rules.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// The rules with their ids.

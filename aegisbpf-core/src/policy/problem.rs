@@ -116,12 +116,18 @@ impl Problems {
 
     /// Splits into `Ok(warnings)`, or all problems if there is an error among them.
     pub(crate) fn verdict(mut self) -> Result<Problems, Problems> {
-        self.0.sort_by(|a, b| a.origin.cmp(&b.origin));
+        self = self.sorted();
         if self.has_errors() {
             Err(self)
         } else {
             Ok(self)
         }
+    }
+
+    /// In the order of their places.
+    pub(crate) fn sorted(mut self) -> Self {
+        self.0.sort_by(|a, b| a.origin.cmp(&b.origin));
+        self
     }
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use crate::file_id::FileId;
+use super::object::Object;
+use super::problem::Span;
+use super::tags::Tags;
 
 /// The number of a rule in its policy, from 1. The kernel's maps, the counters and the events know rules by it;
 /// 0 stands for "no rule" there and is never given.
@@ -117,6 +119,10 @@ pub enum Subject {
     Any,
     /// The processes of a cgroup, and of all below it.
     Cgroup(CgroupRef),
+    /// The processes that run the executable at an absolute path.
+    Executable(PathBuf),
+    /// The processes that run an executable whose identity is not verified.
+    Unverified,
 }
 
 /// A cgroup, as a policy names it.
@@ -154,41 +160,42 @@ pub(crate) const CGROUP_PREFIX: &str = "/sys/fs/cgroup";
 
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Operation {
-    /// A file is opened.
+    /// Whatever is done.
+    Any,
+    /// A file is accessed: opened, and all else that is done to files.
     Open,
+    /// A file is executed.
+    Exec,
+    /// A peer is connected to, or sent something.
+    Connect,
+    /// A port is bound, listened on, and connections on it are accepted.
+    Bind,
+    /// [`Connect`](Self::Connect) and [`Bind`](Self::Bind).
+    Network,
+    /// Another process is traced.
+    Ptrace,
+    /// A kernel module is loaded.
+    ModuleLoad,
+    /// bpf(2) is called.
+    Bpf,
 }
 
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
+            Self::Any => "any",
             Self::Open => "open",
+            Self::Exec => "exec",
+            Self::Connect => "connect",
+            Self::Bind => "bind",
+            Self::Network => "network",
+            Self::Ptrace => "ptrace",
+            Self::ModuleLoad => "module_load",
+            Self::Bpf => "bpf",
         })
-    }
-}
-
-/// To what it is done.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Object {
-    /// The file at an absolute path.
-    Path(PathBuf),
-    /// A file by its identity.
-    Inode(FileId),
-    /// Everything.
-    Any,
-}
-
-impl fmt::Display for Object {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Path(path) => path.display().fmt(f),
-            Self::Inode(id) => id.fmt(f),
-            Self::Any => f.write_str("any"),
-        }
     }
 }
 
@@ -205,33 +212,91 @@ pub struct Rule {
     pub operation: Operation,
     /// The object it is about.
     pub object: Object,
-    /// The text after ` # ` on its line (since version 7).
+    /// The text after ` # ` on its line, without the tags (since version 7).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<Arc<str>>,
+    /// The words like `@severity=high` after ` # ` on its line (since version 7).
+    #[serde(skip_serializing_if = "Tags::is_empty")]
+    pub tags: Tags,
     /// Where it is written.
     pub origin: Origin,
 }
 
 impl Rule {
-    /// `production.conf:14 /etc/shadow`: the rule in a few words, for events and stats. A note follows as
-    /// it is written, ` # note`.
+    /// `production.conf:14 /etc/shadow`: the rule in a few words, for events and stats. A note and tags follow as
+    /// they are written, ` # note @severity=high`.
     #[must_use]
     pub fn label(&self) -> String {
         let place = self.origin.short();
-        let entry = self.entry();
-        match &self.note {
-            Some(note) => format!("{place} {entry} # {note}"),
-            None => format!("{place} {entry}"),
+        format!("{place} {}{}", self.entry(), self.comment())
+    }
+
+    /// ` # note @severity=high`: what follows the entry on its line; nothing if there is neither note nor tag.
+    pub(super) fn comment(&self) -> String {
+        match (&self.note, self.tags.is_empty()) {
+            (None, true) => String::new(),
+            (None, false) => format!(" # {}", self.tags),
+            (Some(note), true) => format!(" # {note}"),
+            (Some(note), false) => format!(" # {note} {}", self.tags),
         }
     }
 
-    /// What stands on the rule's line, in canonical spelling and without the note: the object, or the subject
-    /// for a rule about everything that a subject does.
+    /// What stands on the rule's line, in canonical spelling and without the note; for a section that takes no
+    /// entries, its header.
     #[must_use]
     pub fn entry(&self) -> String {
+        let object = match (&self.object, self.operation) {
+            (Object::Port { port, proto }, Operation::Connect) => format!("{port}:{proto}:egress"),
+            (Object::Port { port, proto }, Operation::Bind) => format!("{port}:{proto}:bind"),
+            (object, _) => object.to_string(),
+        };
         match (&self.subject, &self.object) {
             (Subject::Cgroup(cgroup), Object::Any) => cgroup.to_string(),
-            (_, object) => object.to_string(),
+            (Subject::Cgroup(cgroup), _) => format!("{cgroup} {object}"),
+            // The slash tells a directory from a file.
+            (Subject::Executable(executable), Object::Dir(dir)) if dir != Path::new("/") => {
+                format!("{} {object}/", executable.display())
+            }
+            (Subject::Executable(executable), _) => format!("{} {object}", executable.display()),
+            (_, Object::Any) => format!("[{}]", self.section()),
+            _ => object,
+        }
+    }
+
+    /// The section that the rule is written in.
+    #[must_use]
+    pub fn section(&self) -> &'static str {
+        match (self.effect, &self.subject, self.operation, &self.object) {
+            (Effect::Allow, Subject::Executable(_), ..) => "allow_exec",
+            (Effect::Allow, _, _, Object::Hash(_)) => "allow_binary_hash",
+            (_, _, _, Object::ImaHash(_)) => "trusted_exec_hash",
+            (Effect::Allow, ..) => "allow_cgroup",
+            (_, Subject::Unverified, _, Object::Any) => "protect_connect",
+            (_, Subject::Unverified, ..) => "protect_path",
+            (_, Subject::Cgroup(_), _, Object::Address(_)) => "cgroup_deny_ip",
+            (_, Subject::Cgroup(_), _, Object::Port { .. }) => "cgroup_deny_port",
+            (_, Subject::Cgroup(_), ..) => "cgroup_deny_inode",
+            (.., Object::Path(_)) => "deny_path",
+            (.., Object::Inode(_)) => "deny_inode",
+            (.., Object::Dir(_)) => "deny_dir",
+            (.., Object::Name(_)) => "deny_comm",
+            (.., Object::Hash(_)) => "deny_binary_hash",
+            (.., Object::Address(_)) => "deny_ip",
+            (.., Object::Prefix(_)) => "deny_cidr",
+            (.., Object::Port { .. }) => "deny_port",
+            (.., Object::Endpoint { .. }) => "deny_ip_port",
+            (_, _, Operation::ModuleLoad, Object::Any) => "deny_module_load",
+            (_, _, Operation::Bpf, Object::Any) => "deny_bpf",
+            (.., Object::Any) => "deny_ptrace",
+        }
+    }
+
+    /// The rule's own text.
+    pub(crate) fn span(&self) -> Span {
+        let length = u32::try_from(self.entry().chars().count()).unwrap_or(u32::MAX);
+        Span {
+            origin: self.origin.clone(),
+            length,
         }
     }
 

@@ -1,5 +1,7 @@
 //! The sections of the language: their names, the version that brought them, and whether this build enforces them.
 
+use super::rule::Rule;
+
 /// A section of the language. Parsed into [`Entries`](Self::Entries) where this build enforces it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Section {
@@ -75,6 +77,12 @@ pub(super) fn find(name: &str) -> Option<Section> {
         .iter()
         .find(|section| section.name == name)
         .copied()
+}
+
+/// The place of the rule's section in canonical text.
+pub(super) fn rank(rule: &Rule) -> Option<usize> {
+    let name = rule.section();
+    SECTIONS.iter().position(|section| section.name == name)
 }
 
 /// The section that was probably meant by `name`, if one is near enough.

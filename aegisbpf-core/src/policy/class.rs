@@ -1,0 +1,175 @@
+//! What enforcing a rule takes, and what becomes of a policy where that is missing.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::problem::{Problems, Span};
+use super::rule::{Effect, Operation, Rule, Subject};
+use super::{Object, Policy};
+
+/// The kinds of enforcement. Each is either there on a host or not; see [`Policy::refusals`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Class {
+    /// Single files: `[deny_path]`, `[deny_inode]`.
+    File,
+    /// All below a directory: `[deny_dir]`.
+    Directory,
+    /// Single files for one cgroup: `[cgroup_deny_inode]`.
+    CgroupFile,
+    /// Exceptions for one executable: `[allow_exec]`.
+    Executable,
+    /// Exceptions for a cgroup: `[allow_cgroup]`.
+    AllowCgroup,
+    /// Executing files of a name: `[deny_comm]`.
+    Comm,
+    /// Peers and ports: `[deny_ip]`, `[deny_cidr]`, `[deny_port]`, `[deny_ip_port]`.
+    Network,
+    /// Peers and ports for one cgroup: `[cgroup_deny_ip]`, `[cgroup_deny_port]`.
+    CgroupNetwork,
+    /// `[deny_ptrace]`.
+    Ptrace,
+    /// `[deny_module_load]`.
+    ModuleLoad,
+    /// `[deny_bpf]`.
+    Bpf,
+    /// Executing by content: `[deny_binary_hash]`, `[allow_binary_hash]`, `[scan_paths]`.
+    Hash,
+    /// Verified executables: `[protect_path]`, `[protect_connect]`, `[protect_runtime_deps]`.
+    Verified,
+    /// Integrity measurement: `[trusted_exec_hash]`, `[require_ima_appraisal]`, `[ima_fail_closed]`.
+    Ima,
+}
+
+/// Why a class is not enforced here, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Unsupported {
+    /// What is missing.
+    pub reason: String,
+    /// How to get it, or how to do without.
+    pub remedy: String,
+}
+
+impl Unsupported {
+    /// What is missing, and how to get it.
+    #[must_use]
+    pub fn new(reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            remedy: remedy.into(),
+        }
+    }
+}
+
+/// `reason: remedy`
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.reason, self.remedy)
+    }
+}
+
+impl Rule {
+    /// What enforcing the rule takes.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        let scoped = matches!(self.subject, Subject::Cgroup(_));
+        match (self.effect, self.operation, &self.object) {
+            (_, _, Object::ImaHash(_)) => Class::Ima,
+            (_, _, Object::Hash(_)) => Class::Hash,
+            _ if self.subject == Subject::Unverified => Class::Verified,
+            _ if matches!(self.subject, Subject::Executable(_)) => Class::Executable,
+            (_, Operation::Ptrace, _) => Class::Ptrace,
+            (_, Operation::ModuleLoad, _) => Class::ModuleLoad,
+            (_, Operation::Bpf, _) => Class::Bpf,
+            (_, Operation::Exec, _) => Class::Comm,
+            (_, Operation::Connect | Operation::Bind | Operation::Network, _) if scoped => {
+                Class::CgroupNetwork
+            }
+            (_, Operation::Connect | Operation::Bind | Operation::Network, _) => Class::Network,
+            (Effect::Allow, Operation::Any | Operation::Open, _) => Class::AllowCgroup,
+            (Effect::Deny, Operation::Any | Operation::Open, _) if scoped => Class::CgroupFile,
+            (_, _, Object::Dir(_)) => Class::Directory,
+            (Effect::Deny, Operation::Any | Operation::Open, _) => Class::File,
+        }
+    }
+}
+
+impl Policy {
+    /// One problem for each rule and setting of a class that is not `supported`: its section, the reason, the remedy.
+    pub fn refusals(&self, supported: impl Fn(Class) -> Result<(), Unsupported>) -> Problems {
+        let mut problems = Problems::default();
+        for (section, span, refusal) in self.unsupported(supported) {
+            problems.error(span, refused(section, &refusal), refusal.remedy);
+        }
+        problems.sorted()
+    }
+
+    /// The policy without the rules and settings of classes that are not `supported`, and a warning for each that
+    /// it lost.
+    #[must_use]
+    pub fn without_unsupported(
+        &self,
+        supported: impl Fn(Class) -> Result<(), Unsupported>,
+    ) -> (Self, Problems) {
+        let mut problems = Problems::default();
+        for (section, span, refusal) in self.unsupported(&supported) {
+            let message = format!("dropped: {}", refused(section, &refusal));
+            problems.warning(span, message, refusal.remedy);
+        }
+        let dropped: BTreeSet<Class> = self
+            .classes()
+            .into_iter()
+            .filter(|class| supported(*class).is_err())
+            .collect();
+        let mut policy = self.clone();
+        policy.rules.retain(|rule| !dropped.contains(&rule.class()));
+        policy.settings = policy.settings.retain(|class| !dropped.contains(&class));
+        (policy, problems.sorted())
+    }
+
+    /// The classes that enforcing the policy takes.
+    #[must_use]
+    pub fn classes(&self) -> BTreeSet<Class> {
+        let rules = self.rules.iter().map(Rule::class);
+        rules
+            .chain(self.settings.iter().map(|(_, class, _)| class))
+            .collect()
+    }
+
+    fn unsupported(
+        &self,
+        supported: impl Fn(Class) -> Result<(), Unsupported>,
+    ) -> Vec<(&'static str, Span, Unsupported)> {
+        let refusals: Vec<(Class, Unsupported)> = self
+            .classes()
+            .into_iter()
+            .filter_map(|class| Some((class, supported(class).err()?)))
+            .collect();
+        let refusal = |class| {
+            refusals
+                .iter()
+                .find(|(refused, _)| *refused == class)
+                .map(|(_, why)| why.clone())
+        };
+        let rules = self
+            .rules
+            .iter()
+            .filter_map(|rule| Some((rule.section(), rule.span(), refusal(rule.class())?)));
+        let settings = self.settings.iter().filter_map(|(section, class, origin)| {
+            let span = Span {
+                origin: origin.clone(),
+                length: 0,
+            };
+            Some((section, span, refusal(class)?))
+        });
+        rules.chain(settings).collect()
+    }
+}
+
+fn refused(section: &str, refusal: &Unsupported) -> String {
+    format!("[{section}] is not enforced here: {}", refusal.reason)
+}
