@@ -8,7 +8,7 @@ use crate::{
     record::{BlockRecord, Ended, Observed, Purpose, QuantileUse},
     schedule::Arm,
     treatment,
-    verdict::{Estimate, Judgement, MemoryResult, MetricResult, Totals, Verdict},
+    verdict::{Estimate, Judgement, MemoryResult, MetricResult, Strength, Totals, Verdict},
 };
 
 mod checks;
@@ -155,6 +155,9 @@ pub fn decide(plan: &Plan, observed: &Observed) -> Judgement {
         contention,
         time_needed_ns,
         notes,
+        self_checks: Vec::new(),
+        attribution: None,
+        shift: Vec::new(),
     }
 }
 
@@ -313,6 +316,8 @@ impl<'a> Undecided<'a> {
             decided_after,
             quads_needed,
             remark,
+            strength: (verdict == Some(Verdict::Pass)).then_some(Strength::WallClock),
+            differences: Vec::new(),
         }
     }
 }

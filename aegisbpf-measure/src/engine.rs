@@ -2,12 +2,15 @@
 
 mod calibrate;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use crate::{
     decide::{self, decide},
     estimate::median,
-    guard::{Evidence, Guard, Identity},
+    guard::{Evidence, Guard, Identity, Runs},
     host::{Host, Local},
     metric::Metric,
     plan::{Plan, PlanError},
@@ -194,6 +197,7 @@ impl<'a> Engine<'a> {
             observed,
             judgement,
             notes: std::mem::take(&mut self.notes),
+            baseline: None,
         })
     }
 
@@ -292,7 +296,7 @@ impl<'a> Engine<'a> {
         frame: &Frame,
     ) -> Result<(), Error> {
         let mut hits = [None; 2];
-        let mut probe = None;
+        let mut probe: Option<(BTreeMap<String, Runs>, u64)> = None;
         for (position, (arm, seed)) in (0..).zip(quad.blocks()) {
             if self.progress.stopped() {
                 return Ok(());
@@ -319,15 +323,16 @@ impl<'a> Engine<'a> {
                 probe = Some(self.probe(seed, frame)?);
             }
         }
-        if let ([Some(bare_hits), Some(guarded_hits)], Some((runs, operations))) = (hits, probe) {
+        if let ([Some(bare_hits), Some(guarded_hits)], Some((hooks, operations))) = (hits, probe) {
             let opens_per_operation = self.session.opens_per_operation();
             self.checks.push(Check {
                 quad: number,
                 guarded_hits,
                 bare_hits,
-                runs,
+                runs: hooks.values().map(|runs| runs.count).sum(),
                 operations,
                 opens_per_operation,
+                hooks,
             });
         }
         Ok(())
@@ -385,6 +390,7 @@ impl<'a> Engine<'a> {
             activity: Activity::between(&before, &after),
             memory,
             contention: self.host.counters().since(counters, wall),
+            spike_ns: None,
         })
     }
 
@@ -403,9 +409,8 @@ impl<'a> Engine<'a> {
         Ok(hits)
     }
 
-    /// Runs of the hooks and operations in an untimed guarded block.
-    fn probe(&mut self, seed: u64, frame: &Frame) -> Result<(u64, u64), Error> {
-        let runs = |evidence: &Evidence| evidence.runs.values().sum::<u64>();
+    /// Runs of each hook and operations in an untimed guarded block.
+    fn probe(&mut self, seed: u64, frame: &Frame) -> Result<(BTreeMap<String, Runs>, u64), Error> {
         let load = frame.rate.map_or(Load::Closed, |rate| Load::Open { rate });
         let mut window = self.plan.probe;
         if let Load::Open { rate } = load {
@@ -429,10 +434,12 @@ impl<'a> Engine<'a> {
         self.ask("switching off the run counting", |guard| {
             guard.count_runs(false)
         })?;
-        Ok((
-            runs(&after).saturating_sub(runs(&before)),
-            sample?.operations,
-        ))
+        let since = |(hook, runs): (String, Runs)| {
+            let earlier = before.runs.get(&hook).copied().unwrap_or_default();
+            (hook, runs.since(earlier))
+        };
+        let hooks = after.runs.into_iter().map(since).collect();
+        Ok((hooks, sample?.operations))
     }
 
     // ---- guard and session, with their errors named

@@ -226,11 +226,12 @@ impl Session for FakeSession {
                 *errors.entry(class.clone()).or_default() += count;
             }
             if state.counting {
-                *state
+                let runs = state
                     .evidence
                     .runs
                     .entry("file_open".to_owned())
-                    .or_default() += 2 * operations;
+                    .or_default();
+                runs.count += 2 * operations;
             }
         }
         operations = operations.saturating_sub(errors.values().sum());
@@ -249,6 +250,7 @@ impl Session for FakeSession {
             latency,
             lag_p99: matches!(block.load, Load::Open { .. }).then_some(truth.lag),
             errors,
+            ..Sample::default()
         })
     }
 

@@ -38,11 +38,45 @@ pub struct Evidence {
     pub events: u64,
     /// Events lost because the ring buffer was full.
     pub drops: u64,
-    /// Runs of each hook while [`Guard::count_runs`] was on.
-    pub runs: BTreeMap<String, u64>,
+    /// Runs of each hook, and their time, while [`Guard::count_runs`] was on.
+    pub runs: BTreeMap<String, Runs>,
     /// CPU time of the enforcer's own process.
     #[serde(with = "crate::guard::nanos")]
     pub cpu: Duration,
+}
+
+/// How often a program ran, and how long in all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runs {
+    /// `run_cnt`.
+    pub count: u64,
+    /// `run_time_ns`. Zero where the enforcer does not tell.
+    pub nanos: u64,
+}
+
+impl Runs {
+    /// What was added since `earlier`.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            count: self.count.saturating_sub(earlier.count),
+            nanos: self.nanos.saturating_sub(earlier.nanos),
+        }
+    }
+}
+
+/// An empty program of the enforcer's kind: what the kernel's statistics say it costs, and what it really costs.
+///
+/// The statistics contain their own clock reads and miss the way into the program and out of it. The difference is
+/// the same for every program, so each call is corrected by it. Picoseconds, so that a record replays bit for bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmptyProgram {
+    /// τ₀: `run_time_ns / run_cnt` of the empty program, with statistics on.
+    pub reported_ps: u64,
+    /// δ₀: what attaching it adds to one event, without statistics: median of paired differences.
+    pub true_ps: u64,
+    /// Half width of the 95 % interval of δ₀.
+    pub margin_ps: u64,
 }
 
 /// Memory held by the enforcer, in bytes.
@@ -106,6 +140,15 @@ pub trait Guard {
     /// # Errors
     /// If it cannot be read.
     fn memory(&mut self) -> Result<Memory, BoxError>;
+
+    /// Measures an empty program where its own would run; called once, released, before the first quad. `None` (the
+    /// default): it has no such program, and attribution takes the kernel's statistics as they are.
+    ///
+    /// # Errors
+    /// If it should be able to, but is not.
+    fn calibrate(&mut self) -> Result<Option<EmptyProgram>, BoxError> {
+        Ok(None)
+    }
 }
 
 pub(crate) mod nanos {

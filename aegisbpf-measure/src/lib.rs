@@ -18,6 +18,8 @@
     reason = "counts and nanoseconds become floats for statistics; none comes near 2^53"
 )]
 
+pub mod attribution;
+pub mod baseline;
 pub mod contention;
 pub mod decide;
 pub mod engine;
@@ -34,6 +36,9 @@ pub mod progress;
 pub mod record;
 pub mod report;
 pub mod schedule;
+pub mod self_check;
+pub mod series;
+pub mod shift;
 pub mod treatment;
 pub mod verdict;
 pub mod workload;

@@ -73,9 +73,14 @@ pub struct Plan {
     pub min_quads: u32,
     /// Quads that are never exceeded, however large the budget. Default 111.
     pub max_quads: u32,
-    /// Quads of bare blocks with made-up labels that show what this machine resolves. Default 1.
-    /// From 8 on they are a placebo test that can make the run invalid.
+    /// Quads of bare blocks with made-up labels before the first quad, that show what this machine resolves. Default 1.
     pub pilot_quads: u32,
+    /// After so many quads comes one more placebo: bare, labels made up. 0: none. Default 8.
+    pub placebo_every: u32,
+    /// One spike-in before the first quad and one after so many: bare, a known delay in the guarded labels. 0: none. Default 8.
+    pub spike_every: u32,
+    /// That delay, in percent of the window's time. Default 10.
+    pub spike_percent: f64,
     /// Blocks after which the warm-up ends in any case. Default 12.
     pub warmup_blocks: u32,
     /// Window of the untimed block in which the runs of the hooks are counted (services). Default 150 ms.
@@ -83,6 +88,9 @@ pub struct Plan {
     pub probe: Duration,
     /// A quad is excluded if the hypervisor stole more than this share of CPU time in one of its blocks, in percent. Default 10.
     pub exclude_steal_percent: f64,
+    /// A quad is excluded if the CPU time of others differs by more than this between two of its blocks, in percentage points
+    /// of the machine. Default 100: never.
+    pub exclude_foreign_points: f64,
     /// The generator's lag is excused up to here, however short the latency. Default 100 µs: what a wake-up costs.
     #[serde(with = "crate::guard::nanos")]
     pub lag_floor: Duration,
@@ -116,9 +124,13 @@ impl Plan {
             min_quads: 6,
             max_quads: 111,
             pilot_quads: 1,
+            placebo_every: 8,
+            spike_every: 8,
+            spike_percent: 10.0,
             warmup_blocks: 12,
             probe: Duration::from_millis(150),
             exclude_steal_percent: 10.0,
+            exclude_foreign_points: 100.0,
             lag_floor: Duration::from_micros(100),
             seed: 1,
         }
@@ -164,6 +176,8 @@ impl Plan {
                 limits.wall_time_percent.unwrap_or(1.0),
             ),
             ("exclude_steal_percent", self.exclude_steal_percent),
+            ("exclude_foreign_points", self.exclude_foreign_points),
+            ("spike_percent", self.spike_percent),
         ] {
             if !(value > 0.0 && value.is_finite()) {
                 return fault(field, &value, "above 0");
@@ -208,7 +222,7 @@ mod tests {
         let hash = plan().sha256();
         assert_eq!(
             hash,
-            "eaebae23d452a18a94ce2c4308168b0a2537c673133d9aa90ef14fb7e0b274b2"
+            "ecbe0ec84d6a8a0a4da296dca471cdafc4408ff14112b4f1298bcec1e5ef8dde"
         );
         let json = serde_json::to_string(&plan()).unwrap();
         let again: Plan = serde_json::from_str(&json).unwrap();

@@ -6,19 +6,20 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    baseline::Comparison,
     contention::Contention,
     fingerprint::Fingerprint,
-    guard::{Evidence, Memory},
+    guard::{EmptyProgram, Evidence, Memory},
     metric::Quantile,
     plan::Plan,
     schedule::Arm,
     treatment::Check,
     verdict::Judgement,
-    workload::{Kind, Sample},
+    workload::{Half, Kind, Sample},
 };
 
 /// Version of the JSON form of [`Record`] and of the journal.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// A latency distribution: the recorded values of an HdrHistogram (3 significant digits), ascending.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +99,12 @@ pub struct Window {
     pub latency: Option<Latency>,
     /// Failed operations by class.
     pub errors: BTreeMap<String, u64>,
+    /// Its first and second half, if the workload tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub halves: Option<[Half; 2]>,
+    /// Voluntary context switches of the workload, if it tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voluntary_switches: Option<u64>,
 }
 
 impl Window {
@@ -115,6 +122,8 @@ impl Window {
             lag_p99_ns: sample.lag_p99.map(nanos),
             latency: sample.latency.as_ref().map(Latency::new),
             errors: sample.errors.clone(),
+            halves: sample.halves,
+            voluntary_switches: sample.voluntary_switches,
         }
     }
 
@@ -168,10 +177,22 @@ impl Activity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
-    /// Bare whatever its label says: shows the noise, and is the placebo.
+    /// Bare whatever its label says, before the first quad: shows the noise, and is part of the placebo.
     Pilot,
+    /// The same in between: the guarded label attaches and detaches at once, so all happens but the treatment.
+    Placebo,
+    /// Bare, and the guarded label is held up by a known delay, which the estimate must find.
+    Spike,
     /// Counts.
     Quad,
+}
+
+impl Purpose {
+    /// Whether every block of it is bare, whatever its label says.
+    #[must_use]
+    pub fn is_bare(self) -> bool {
+        self != Self::Quad
+    }
 }
 
 /// One block, as it was measured.
@@ -199,6 +220,9 @@ pub struct BlockRecord {
     pub memory: Option<Memory>,
     /// Who else wanted the CPUs.
     pub contention: Contention,
+    /// The delay that was put into its closed-loop window (guarded labels of [`Purpose::Spike`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spike_ns: Option<u64>,
 }
 
 impl BlockRecord {
@@ -237,6 +261,9 @@ pub struct Calibration {
     pub quads_max: u32,
     /// How p95 and p99 are taken, or why not.
     pub quantiles: BTreeMap<Quantile, QuantileUse>,
+    /// What an empty program costs here, if the guard can tell: attribution is corrected by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub empty: Option<EmptyProgram>,
 }
 
 /// How a quantile is taken, declared before the first quad.
@@ -297,6 +324,9 @@ pub struct Record {
     pub judgement: Judgement,
     /// What happened on the way.
     pub notes: Vec<String>,
+    /// How it compares with the recorded baseline, if there is one. No part of the judgement, which a replay repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Comparison>,
 }
 
 #[cfg(test)]
@@ -347,6 +377,7 @@ mod tests {
             latency: None,
             lag_p99: None,
             errors: BTreeMap::new(),
+            ..Sample::default()
         };
         let window = Window::new(
             &sample,

@@ -2,9 +2,12 @@
 //!
 //! A comparison of two equal arms always passes; so what is missing here makes the run INVALID, never PASS.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    guard::Runs,
     plan::Plan,
     record::{BlockRecord, Purpose},
     schedule::Arm,
@@ -25,6 +28,9 @@ pub struct Check {
     pub operations: u64,
     /// File opens that one operation makes, at the least.
     pub opens_per_operation: f64,
+    /// Runs and time of each hook in that block: what attribution rests on.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hooks: BTreeMap<String, Runs>,
 }
 
 impl Check {
@@ -67,10 +73,12 @@ impl Check {
 pub fn block_faults(plan: &Plan, block: &BlockRecord) -> Vec<String> {
     let name = match block.purpose {
         Purpose::Pilot => format!("pilot {}, block {}", block.quad, block.position),
+        Purpose::Placebo => format!("placebo {}, block {}", block.quad, block.position),
+        Purpose::Spike => format!("spike-in {}, block {}", block.quad, block.position),
         Purpose::Quad => format!("quad {}, block {}", block.quad, block.position),
     };
     let activity = &block.activity;
-    let guarded = block.arm == Arm::Guarded && block.purpose == Purpose::Quad;
+    let guarded = block.arm == Arm::Guarded && !block.purpose.is_bare();
     let mut faults = Vec::new();
     if guarded {
         let mut planned = plan.guard.hooks.clone();
@@ -114,6 +122,7 @@ mod tests {
             runs: 50,
             operations: 50,
             opens_per_operation: 2.0,
+            hooks: BTreeMap::new(),
         };
         assert_eq!(good.faults(), Vec::<String>::new());
         assert_eq!(

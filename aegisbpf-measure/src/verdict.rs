@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{errors::ErrorClass, metric::Metric};
+use crate::{
+    attribution::Attribution, errors::ErrorClass, metric::Metric, self_check::SelfCheck,
+    shift::ShiftPoint,
+};
 
 /// The four answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +39,9 @@ impl fmt::Display for Verdict {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Strength {
+    /// By the runs and times of the hooks: the paired interval is inconclusive, and twice what the hooks and the enforcer
+    /// were seen to cost stays below half the limit. The weakest.
+    Attributed,
     /// By operations a CPU second: by wall clock it is inconclusive, on a machine that others contend for.
     PerCpu,
     /// By wall clock.
@@ -46,6 +52,9 @@ impl fmt::Display for Strength {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::WallClock => "by wall clock",
+            Self::Attributed => {
+                "(attributed: the paired interval is inconclusive, and what hooks and enforcer were seen to cost is far below the limit)"
+            }
             Self::PerCpu => {
                 "per CPU second (the wall clock is inconclusive on this contended machine)"
             }
@@ -94,6 +103,10 @@ pub struct MetricResult {
     pub quads_needed: Option<u32>,
     /// Why it has no verdict, or how it was taken.
     pub remark: Option<String>,
+    /// How a PASS was reached.
+    pub strength: Option<Strength>,
+    /// The difference of each kept quad (or merged unit), in time, as an overhead: percent or points.
+    pub differences: Vec<f64>,
 }
 
 /// Memory of the enforcer.
@@ -155,6 +168,12 @@ pub struct Judgement {
     pub time_needed_ns: Option<u64>,
     /// What a reader should know besides.
     pub notes: Vec<String>,
+    /// The instrument's checks of itself.
+    pub self_checks: Vec<SelfCheck>,
+    /// What each hook and the enforcer's process were seen to cost: the second, independent estimate.
+    pub attribution: Option<Attribution>,
+    /// How each quantile of latency moved, p1 … p99.9; empty without latencies.
+    pub shift: Vec<ShiftPoint>,
 }
 
 impl Judgement {

@@ -47,7 +47,7 @@ pub struct Block {
 }
 
 /// What one window yielded.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Sample {
     /// Operations done *and verified* in the window: the proof that the work was done.
     pub operations: u64,
@@ -63,6 +63,21 @@ pub struct Sample {
     pub lag_p99: Option<Duration>,
     /// Failed operations by class (`http 500`, `EPERM`, `timeout`, …). Never counted in `operations`.
     pub errors: BTreeMap<String, u64>,
+    /// The window's first and second half, closed loop: operations and time of each. A difference between the halves
+    /// that depends on the arm is a settle time that is too short. `None` where the workload does not tell.
+    pub halves: Option<[Half; 2]>,
+    /// How often the workload gave up the CPU to wait (voluntary context switches). `None` where it does not tell.
+    pub voluntary_switches: Option<u64>,
+}
+
+/// One half of a window.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Half {
+    /// Operations done in it.
+    pub operations: u64,
+    /// How long it was.
+    #[serde(with = "crate::guard::nanos", rename = "wall_ns")]
+    pub wall: Duration,
 }
 
 /// A workload that is prepared and can be run again and again.

@@ -584,10 +584,7 @@ impl Session for Spin {
             operations: 1,
             wall: begin.elapsed(),
             cpu: begin.elapsed(),
-            generator_cpu: Duration::ZERO,
-            latency: None,
-            lag_p99: None,
-            errors: BTreeMap::new(),
+            ..Sample::default()
         })
     }
 

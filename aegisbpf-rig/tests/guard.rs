@@ -11,7 +11,7 @@ use std::{
 };
 
 use aegisbpf_measure::{
-    guard::{Guard, Identity},
+    guard::{Guard, Identity, Runs},
     workload::BoxError,
 };
 use aegisbpf_rig::guard::{
@@ -169,7 +169,13 @@ impl Switch for Recorder {
     fn counters(&mut self) -> Result<Counters, BoxError> {
         Ok(Counters {
             hits: 7,
-            runs: BTreeMap::from([("open".to_owned(), 3)]),
+            runs: BTreeMap::from([(
+                "open".to_owned(),
+                Runs {
+                    count: 3,
+                    nanos: 90,
+                },
+            )]),
             ..Counters::default()
         })
     }
@@ -198,7 +204,7 @@ fn the_enforcers_side_obeys_line_by_line_and_ends_on_quit() {
         [r#"{"failed":"no such hook"}"#, r#""done""#, r#""done""#]
     );
     assert!(
-        lines[4].contains(r#""hits":7"#) && lines[4].contains(r#"{"open":3}"#),
+        lines[4].contains(r#""hits":7"#) && lines[4].contains(r#"{"open":{"count":3,"nanos":90}}"#),
         "{}",
         lines[4]
     );

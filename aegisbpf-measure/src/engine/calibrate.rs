@@ -24,6 +24,7 @@ impl Engine<'_> {
         self.progress.phase("switching cost");
         let switches = self.switching_cost()?;
         let slowest = switches.iter().copied().max().unwrap_or_default();
+        let empty = self.ask("measuring an empty program", Guard::calibrate)?;
         let settle = self.plan.settle.max(2 * slowest).max(SETTLE_MIN);
 
         self.progress.phase("warm-up");
@@ -73,6 +74,7 @@ impl Engine<'_> {
             quad_time,
             quads_max,
             quantiles: BTreeMap::new(),
+            empty,
         };
         self.declare(&mut calibration, affordable);
         Ok(calibration)

@@ -10,7 +10,10 @@ use std::{
 };
 
 use aegisbpf_core::{Backend, Enforcer, Error, Events, Mode, Policy, Stopper};
-use aegisbpf_measure::{guard::Identity, workload::BoxError};
+use aegisbpf_measure::{
+    guard::{Identity, Runs},
+    workload::BoxError,
+};
 use nix::sys::{prctl::set_pdeathsig, signal::Signal};
 use serde::{Deserialize, Serialize};
 
@@ -171,7 +174,10 @@ impl Switch for Running {
             .aegis
             .hook_runs()?
             .into_iter()
-            .map(|hook| (hook.hook, hook.runs))
+            .map(|hook| {
+                let (count, nanos) = (hook.runs, hook.nanos);
+                (hook.hook, Runs { count, nanos })
+            })
             .collect();
         let (hits, blocks) = (stats.hits(), stats.blocks());
         let (events, drops) = (stats.health.emitted, stats.health.dropped);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aegisbpf_measure::guard::Identity;
+use aegisbpf_measure::guard::{Identity, Runs};
 use serde::{Deserialize, Serialize};
 
 /// What the harness asks for.
@@ -54,6 +54,6 @@ pub struct Counters {
     pub events: u64,
     /// Events lost.
     pub drops: u64,
-    /// Runs of each hook while counting was on.
-    pub runs: BTreeMap<String, u64>,
+    /// Runs of each hook, and their time, while counting was on.
+    pub runs: BTreeMap<String, Runs>,
 }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aegisbpf_measure::workload::{Block, BoxError, Load, Sample};
+use aegisbpf_measure::workload::{Block, BoxError, Half, Load, Sample};
 use hdrhistogram::Histogram;
 use nix::{
     errno::Errno,
@@ -110,6 +110,7 @@ impl Generator {
         let own_clock = CpuClock::of_this_thread();
         let (cpu_before, own_before, begin) = (cpu()?, own_clock.read()?, Instant::now());
         run.tally.counting = true;
+        run.tally.middle = Some(begin + block.window / 2);
         match block.load {
             // Late replies still belong to the window: leaving them out would hide the slowest.
             Load::Open { .. } => {
@@ -128,6 +129,12 @@ impl Generator {
         run.until(|run, _| run.is_idle())?;
         let lag_p99 = matches!(block.load, Load::Open { .. })
             .then(|| Duration::from_nanos(tally.lag.value_at_quantile(0.99)));
+        let halves = matches!(block.load, Load::Closed).then(|| {
+            let (half, all) = (block.window / 2, tally.latency.len());
+            let (first, rest) = (tally.first_half, all.saturating_sub(tally.first_half));
+            [(first, half), (rest, wall.saturating_sub(half))]
+                .map(|(operations, wall)| Half { operations, wall })
+        });
         Ok(Sample {
             operations: tally.latency.len(),
             wall,
@@ -136,6 +143,8 @@ impl Generator {
             latency: Some(tally.latency),
             lag_p99,
             errors: tally.errors,
+            halves,
+            ..Sample::default()
         })
     }
 }
@@ -144,6 +153,9 @@ impl Generator {
 #[derive(Debug)]
 struct Tally {
     counting: bool,
+    /// Until when the first half of the window lasts, and what was done in it (closed loop).
+    middle: Option<Instant>,
+    first_half: u64,
     latency: Histogram<u64>,
     lag: Histogram<u64>,
     errors: BTreeMap<String, u64>,
@@ -157,6 +169,8 @@ impl Tally {
         };
         Self {
             counting: false,
+            middle: None,
+            first_half: 0,
             latency: histogram(),
             lag: histogram(),
             errors: BTreeMap::new(),
@@ -171,9 +185,11 @@ impl Tally {
         };
         if counts {
             match outcome {
-                Ok(()) => self
-                    .latency
-                    .saturating_record(nanos(now - request.intended)),
+                Ok(()) => {
+                    self.latency
+                        .saturating_record(nanos(now - request.intended));
+                    self.first_half += u64::from(self.middle.is_some_and(|middle| now < middle));
+                }
                 Err(failure) => *self.errors.entry(failure.class.clone()).or_default() += 1,
             }
         }

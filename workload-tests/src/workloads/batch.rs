@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aegisbpf_measure::workload::{Block, Sample};
+use aegisbpf_measure::workload::{Block, Half, Sample};
 
 /// How long the unit of work of one block takes, about.
 pub(crate) const UNIT: Duration = Duration::from_millis(600);
@@ -34,11 +34,25 @@ pub(crate) fn settle<T, E>(block: &Block, mut pass: impl FnMut() -> Result<T, E>
     Ok(())
 }
 
-/// The work of one block.
-#[derive(Debug, Default)]
+/// The work of one block. Its time begins when it is made.
+#[derive(Debug)]
 pub(crate) struct Unit {
+    begin: Instant,
     operations: u64,
     errors: BTreeMap<String, u64>,
+    /// Operations and time after each pass.
+    passes: Vec<Half>,
+}
+
+impl Default for Unit {
+    fn default() -> Self {
+        Self {
+            begin: Instant::now(),
+            operations: 0,
+            errors: BTreeMap::new(),
+            passes: Vec::new(),
+        }
+    }
 }
 
 impl Unit {
@@ -49,6 +63,10 @@ impl Unit {
         } else {
             *self.errors.entry(WRONG.to_owned()).or_default() += 1;
         }
+        self.passes.push(Half {
+            operations: self.operations,
+            wall: self.begin.elapsed(),
+        });
     }
 
     /// Books failed operations by class.
@@ -59,16 +77,31 @@ impl Unit {
     }
 
     pub(crate) fn sample(self, wall: Duration, cpu: Duration, generator_cpu: Duration) -> Sample {
-        let Self { operations, errors } = self;
+        let halves = self.halves();
+        let Self {
+            operations, errors, ..
+        } = self;
         Sample {
             operations,
             wall,
             cpu,
             generator_cpu,
-            latency: None,
-            lag_p99: None,
             errors,
+            halves,
+            ..Sample::default()
         }
+    }
+
+    /// The passes, cut in the middle (the last one of an odd number is in neither half, so that both did the same work).
+    fn halves(&self) -> Option<[Half; 2]> {
+        let half = self.passes.len() / 2;
+        let first = *self.passes.get(half.checked_sub(1)?)?;
+        let both = self.passes[2 * half - 1];
+        let second = Half {
+            operations: both.operations - first.operations,
+            wall: both.wall.saturating_sub(first.wall),
+        };
+        Some([first, second])
     }
 }
 
@@ -84,6 +117,21 @@ mod tests {
         let sample = unit.sample(UNIT, UNIT, Duration::ZERO);
         assert_eq!(sample.operations, 100);
         assert_eq!(sample.errors, BTreeMap::from([(WRONG.to_owned(), 1)]));
+    }
+
+    #[test]
+    fn the_halves_of_a_unit_did_the_same_number_of_passes() {
+        let halves = |passes: u64| {
+            let mut unit = Unit::default();
+            (0..passes).for_each(|_| unit.pass(10, true));
+            let sample = unit.sample(UNIT, UNIT, Duration::ZERO);
+            sample
+                .halves
+                .map(|halves| halves.map(|half| half.operations))
+        };
+        assert_eq!(halves(6), Some([30, 30]));
+        assert_eq!(halves(7), Some([30, 30]));
+        assert_eq!(halves(1), None);
     }
 
     #[test]
