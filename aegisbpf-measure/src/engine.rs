@@ -21,7 +21,7 @@ use crate::{
     },
     schedule::{Arm, Coin, Quad},
     treatment::Check,
-    workload::{Block, BoxError, Load, Sample, Session},
+    workload::{Block, BoxError, Kind, Load, Sample, Session},
 };
 
 /// Noise next to the denied file may add a hit; so often it is touched again.
@@ -188,6 +188,7 @@ impl<'a> Engine<'a> {
         let changed = fingerprint.differences(&self.host.fingerprint(self.plan));
         let observed = self.observed(&calibration, ended, changed);
         let judgement = decide(self.plan, &observed);
+        let matches = self.ask("reading what the policy met", Guard::matches)?;
         Ok(Record {
             schema_version: SCHEMA_VERSION,
             unix_time,
@@ -196,6 +197,8 @@ impl<'a> Engine<'a> {
             fingerprint,
             observed,
             judgement,
+            matches,
+            invocation: None,
             notes: std::mem::take(&mut self.notes),
             baseline: None,
         })
@@ -367,7 +370,7 @@ impl<'a> Engine<'a> {
         let block = Block {
             seed,
             settle,
-            window: self.plan.window / 3,
+            window: self.closed_window(),
             load: Load::Closed,
         };
         let sample = self.window(&block, "closed loop")?;
@@ -392,6 +395,14 @@ impl<'a> Engine<'a> {
             contention: self.host.counters().since(counters, wall),
             spike_ns: None,
         })
+    }
+
+    /// A service shares its block between an open-loop and a closed-loop window, 2:1.
+    fn closed_window(&self) -> Duration {
+        match self.session.kind() {
+            Kind::Service => self.plan.window / 3,
+            Kind::Batch | Kind::Timed => self.plan.window,
+        }
     }
 
     /// Touches the denied file until the expected number of hits was seen, three times at most; tells the last number.

@@ -208,11 +208,11 @@ impl Session for FakeSession {
         let service = slowness / truth.capacity;
         let (mut operations, wall) = match (truth.kind, block.load) {
             (Kind::Batch, _) => (truth.unit, truth.unit as f64 * service),
-            (Kind::Service, Load::Open { rate }) => (
+            (Kind::Service | Kind::Timed, Load::Open { rate }) => (
                 count(rate * block.window.as_secs_f64()),
                 block.window.as_secs_f64(),
             ),
-            (Kind::Service, Load::Closed) => {
+            (Kind::Service | Kind::Timed, Load::Closed) => {
                 let window = block.window.as_secs_f64();
                 (count(window / service), window)
             }

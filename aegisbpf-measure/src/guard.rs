@@ -96,6 +96,26 @@ impl Memory {
     }
 }
 
+/// What of the policy was met: where overhead and false positives come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Matches {
+    /// Rules with a hit, most hits first.
+    pub rules: Vec<Matched>,
+    /// Control groups whose processes met a rule, most hits first. Empty where the enforcer does not tell.
+    pub cgroups: Vec<Matched>,
+}
+
+/// A rule or a control group, and how often it was met.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Matched {
+    /// The rule's label, or the control group's path.
+    pub what: String,
+    /// Audited or denied.
+    pub blocks: u64,
+    /// Allowed by an exception.
+    pub exempted: u64,
+}
+
 /// An enforcer that can be switched on and off: ours, another product, or a fake.
 ///
 /// The bare arm is "loaded, nothing attached": `release` must not unload, so that both arms differ in
@@ -148,6 +168,14 @@ pub trait Guard {
     /// If it should be able to, but is not.
     fn calibrate(&mut self) -> Result<Option<EmptyProgram>, BoxError> {
         Ok(None)
+    }
+
+    /// What of the policy was met so far, without the touches of the treatment check. By default nothing is known.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn matches(&mut self) -> Result<Matches, BoxError> {
+        Ok(Matches::default())
     }
 }
 

@@ -113,6 +113,10 @@ impl Metric {
             Kind::Service => all.push(Self::CpuPerOperation),
             Kind::Batch if plan.limits.wall_time_percent.is_some() => all[0] = Self::WallTime,
             Kind::Batch => {}
+            Kind::Timed => {
+                all.retain(|metric| *metric != Self::Cpu);
+                all.push(Self::CpuPerOperation);
+            }
         }
         all
     }
@@ -209,7 +213,7 @@ impl Metric {
             }
             Self::Cpu if steady.cpu_ns > 0 => {
                 let wall = match calibration.kind {
-                    Kind::Service => steady.wall_ns as f64,
+                    Kind::Service | Kind::Timed => steady.wall_ns as f64,
                     Kind::Batch => calibration.unit_wall.as_nanos() as f64,
                 };
                 100.0 * steady.cpu() / wall / f64::from(calibration.cpus)

@@ -9,7 +9,7 @@ use crate::{
     baseline::Comparison,
     contention::Contention,
     fingerprint::Fingerprint,
-    guard::{EmptyProgram, Evidence, Memory},
+    guard::{EmptyProgram, Evidence, Matches, Memory},
     metric::Quantile,
     plan::Plan,
     schedule::Arm,
@@ -322,6 +322,12 @@ pub struct Record {
     pub observed: Observed,
     /// What that means.
     pub judgement: Judgement,
+    /// What of the policy was met, in the whole run: what an advice needs.
+    #[serde(default)]
+    pub matches: Matches,
+    /// The command that started the run, if there was one: how to do it again.
+    #[serde(default)]
+    pub invocation: Option<String>,
     /// What happened on the way.
     pub notes: Vec<String>,
     /// How it compares with the recorded baseline, if there is one. No part of the judgement, which a replay repeats.

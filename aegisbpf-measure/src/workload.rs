@@ -31,6 +31,9 @@ pub enum Kind {
     Service,
     /// A batch job: each block is one closed-loop window that does a fixed unit of work; `Block::window` is ignored.
     Batch,
+    /// A service under a load tool that offers no fixed rate: each block is one timed closed-loop window. What CPU it
+    /// takes at a fixed rate cannot be known, so additional CPU is not judged.
+    Timed,
 }
 
 /// One window to run.

@@ -44,7 +44,7 @@ fn errors(class: &str, count: u64) -> BTreeMap<String, u64> {
 
 #[test]
 fn no_effect_passes_by_wall_clock() {
-    for kind in [Kind::Service, Kind::Batch] {
+    for kind in [Kind::Service, Kind::Batch, Kind::Timed] {
         let record = judged(Truth {
             kind,
             ..Truth::default()
@@ -66,7 +66,7 @@ fn no_effect_passes_by_wall_clock() {
 
 #[test]
 fn fifteen_percent_fails_and_is_estimated_as_such() {
-    for kind in [Kind::Service, Kind::Batch] {
+    for kind in [Kind::Service, Kind::Batch, Kind::Timed] {
         let record = judged(Truth {
             kind,
             effect: 0.15,

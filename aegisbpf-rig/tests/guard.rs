@@ -11,7 +11,7 @@ use std::{
 };
 
 use aegisbpf_measure::{
-    guard::{Guard, Identity, Runs},
+    guard::{Guard, Identity, Matches, Runs},
     workload::BoxError,
 };
 use aegisbpf_rig::guard::{
@@ -187,6 +187,10 @@ impl Switch for Recorder {
 
     fn kernel_memory(&mut self) -> Result<u64, BoxError> {
         Ok(1)
+    }
+
+    fn matches(&mut self) -> Result<Matches, BoxError> {
+        Ok(Matches::default())
     }
 }
 

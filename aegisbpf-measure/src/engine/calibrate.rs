@@ -31,7 +31,7 @@ impl Engine<'_> {
         let mut coin = Coin::new(self.plan.seed, 1);
         let (warmup, mut unit_wall) = self.warm_up(settle, &mut coin)?;
         let rate = match kind {
-            Kind::Batch => None,
+            Kind::Batch | Kind::Timed => None,
             Kind::Service => {
                 self.progress.phase("capacity");
                 Some(self.capacity(settle, &mut coin)? / 2.0)
@@ -49,7 +49,7 @@ impl Engine<'_> {
         }
         let pilot = self.host.now().saturating_sub(begin);
         // A guarded quad also switches, and has its probe.
-        let probe = if kind == Kind::Batch {
+        let probe = if kind != Kind::Service {
             unit_wall + settle
         } else {
             self.plan.probe
@@ -157,7 +157,7 @@ impl Engine<'_> {
             let block = Block {
                 seed: coin.seed(),
                 settle,
-                window: self.plan.window / 3,
+                window: self.closed_window(),
                 load: Load::Closed,
             };
             let sample = self.window(&block, "warm-up")?;

@@ -22,6 +22,12 @@ impl Canary {
         path.canonicalize().map(Self)
     }
 
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// The policy under test: the given one, and a rule for this file.
     #[must_use]
     pub fn deny_in(&self, policy: &str) -> String {

@@ -2,7 +2,10 @@
 
 use std::io::{self, BufRead, Write};
 
-use aegisbpf_measure::{guard::Identity, workload::BoxError};
+use aegisbpf_measure::{
+    guard::{Identity, Matches},
+    workload::BoxError,
+};
 
 use crate::guard::protocol::{Answer, Command, Counters};
 
@@ -40,6 +43,12 @@ pub trait Switch {
     /// # Errors
     /// If they cannot be read.
     fn kernel_memory(&mut self) -> Result<u64, BoxError>;
+
+    /// What of the policy was met.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn matches(&mut self) -> Result<Matches, BoxError>;
 }
 
 /// Obeys until the input ends or says `quit`.
@@ -63,6 +72,9 @@ pub fn serve(
             Command::Memory => switch
                 .kernel_memory()
                 .map_or_else(|error| failed(&error), Answer::Memory),
+            Command::Matches => switch
+                .matches()
+                .map_or_else(|error| failed(&error), Answer::Matches),
             Command::Quit => return say(&mut output, &Answer::Done),
         };
         say(&mut output, &answer)?;

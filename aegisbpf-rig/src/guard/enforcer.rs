@@ -1,6 +1,7 @@
 //! The real enforcer as a process: this very binary, started again with its settings in the environment.
 
 use std::{
+    collections::BTreeMap,
     env,
     fs::File,
     io::{self, BufWriter, Write},
@@ -9,9 +10,11 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use aegisbpf_core::{Backend, Enforcer, Error, Events, Mode, Policy, Stopper};
+use aegisbpf_core::{
+    Backend, Enforcer, Error, Events, Mode, Policy, Stopper, cgroup::CgroupTree, stats::CgroupStats,
+};
 use aegisbpf_measure::{
-    guard::{Identity, Runs},
+    guard::{Identity, Matched, Matches, Runs},
     workload::BoxError,
 };
 use nix::sys::{prctl::set_pdeathsig, signal::Signal};
@@ -155,6 +158,38 @@ impl Drop for Running {
     }
 }
 
+/// The counters of all rules together, for each control group that still exists.
+fn by_cgroup(counts: &[CgroupStats]) -> Vec<Matched> {
+    let mut sums = BTreeMap::<u64, (u64, u64)>::new();
+    for count in counts {
+        let (blocks, exempted) = sums.entry(count.cgroup).or_default();
+        *blocks += count.audited + count.denied;
+        *exempted += count.exempted;
+    }
+    let ids = sums.keys().copied().collect();
+    let paths = CgroupTree::find().map_or_else(|_| BTreeMap::new(), |tree| tree.paths(&ids));
+    sums.into_iter()
+        .filter_map(|(id, (blocks, exempted))| {
+            let what = paths.get(&id)?.display().to_string();
+            Some(Matched {
+                what,
+                blocks,
+                exempted,
+            })
+        })
+        .collect()
+}
+
+/// Those that were met, most often first.
+fn met(all: impl IntoIterator<Item = Matched>) -> Vec<Matched> {
+    let mut met: Vec<Matched> = all
+        .into_iter()
+        .filter(|matched| matched.blocks + matched.exempted > 0)
+        .collect();
+    met.sort_by(|a, b| (b.blocks, &a.what).cmp(&(a.blocks, &b.what)));
+    met
+}
+
 impl Switch for Running {
     fn identity(&self) -> Identity {
         self.identity.clone()
@@ -197,5 +232,17 @@ impl Switch for Running {
 
     fn kernel_memory(&mut self) -> Result<u64, BoxError> {
         Ok(self.aegis.kernel_memory()?)
+    }
+
+    fn matches(&mut self) -> Result<Matches, BoxError> {
+        let stats = self.aegis.stats()?;
+        Ok(Matches {
+            rules: met(stats.rules.iter().map(|rule| Matched {
+                what: rule.label.clone(),
+                blocks: rule.audited + rule.denied,
+                exempted: rule.exempted,
+            })),
+            cgroups: met(by_cgroup(&stats.cgroups)),
+        })
     }
 }

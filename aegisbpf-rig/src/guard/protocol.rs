@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aegisbpf_measure::guard::{Identity, Runs};
+use aegisbpf_measure::guard::{Identity, Matches, Runs};
 use serde::{Deserialize, Serialize};
 
 /// What the harness asks for.
@@ -19,6 +19,8 @@ pub enum Command {
     CountRuns(bool),
     /// Tell the memory held in the kernel.
     Memory,
+    /// Tell what of the policy was met.
+    Matches,
     /// End.
     Quit,
 }
@@ -35,6 +37,8 @@ pub enum Answer {
     Evidence(Counters),
     /// Bytes of its maps and programs.
     Memory(u64),
+    /// What of the policy was met, the canary's rule included.
+    Matches(Matches),
     /// This machine cannot run the enforcer; why, and what to do.
     Unsupported(String),
     /// It could not be done, and why.

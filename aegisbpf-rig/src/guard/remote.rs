@@ -10,7 +10,7 @@ use std::{
 };
 
 use aegisbpf_measure::{
-    guard::{Evidence, Guard, Identity, Memory},
+    guard::{Evidence, Guard, Identity, Matches, Memory},
     workload::BoxError,
 };
 use nix::unistd::Pid;
@@ -266,6 +266,21 @@ impl Guard for RemoteGuard {
             .into()),
         }
     }
+
+    fn matches(&mut self) -> Result<Matches, BoxError> {
+        match self.ask(Command::Matches)? {
+            Answer::Matches(mut matches) => {
+                let canary = self.canary.path().display().to_string();
+                matches.rules.retain(|rule| !rule.what.ends_with(&canary));
+                Ok(matches)
+            }
+            other => Err(GuardError::Confused {
+                asked: word(Command::Matches).to_owned(),
+                answer: format!("{other:?}"),
+            }
+            .into()),
+        }
+    }
 }
 
 impl Drop for RemoteGuard {
@@ -339,6 +354,7 @@ fn word(command: Command) -> &'static str {
         Command::Evidence => "tell its counters",
         Command::CountRuns(_) => "switch the counting of hook runs",
         Command::Memory => "tell its memory",
+        Command::Matches => "tell what of the policy was met",
         Command::Quit => "end",
     }
 }
