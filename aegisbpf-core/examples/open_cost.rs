@@ -39,6 +39,15 @@ fn main() -> Result<(), Any> {
     println!("open+close, no program: {none:.1} instructions");
     println!("{:<38} {:>8} {:>10}", "above that", "", "x empty");
     println!("{:<38} {empty:>8.1} {:>10.3}", "empty lsm/file_open", 1.0);
+    let modify_return = {
+        let _hook = EmptyHook::modify_return(std::path::Path::new("/sys/fs/bpf"))?;
+        measure(&files)? - none
+    };
+    println!(
+        "{:<38} {modify_return:>8.1} {:>10.3}",
+        "empty modify_return/security_file_open",
+        modify_return / empty
+    );
     for rules in [1, 10, 1_000, 10_000] {
         let mut aegis = Enforcer::builder()
             .backend(Backend::Lsm)

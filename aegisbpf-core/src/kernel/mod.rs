@@ -4,12 +4,14 @@ pub mod capability;
 pub(crate) mod heap;
 mod hooks;
 mod maps;
+mod modify_return;
 mod object;
 mod private_mount;
 mod runtime;
 #[doc(hidden)]
 pub mod selftest;
 pub mod support;
+mod syscall;
 
 pub(crate) use self::maps::Ring;
 pub(crate) use self::{

@@ -1,12 +1,18 @@
 //! The kernel's decision on its own, for tests and benchmarks of this project. No part of the stable API.
 
+use std::path::Path;
+
 use aegisbpf_bpf::{abi, names};
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    programs::{Lsm, RawTracePoint, RawTracePointRunOptions, TestRun},
+    programs::{FExit, Lsm, RawTracePoint, RawTracePointRunOptions, TestRun},
 };
 
-use super::{Maps, capability, object::Sizes};
+use super::{
+    Maps, capability,
+    modify_return::{self, Modifier},
+    object::Sizes,
+};
 use crate::{
     FileId,
     backend::{Backend, Mode},
@@ -94,27 +100,66 @@ impl Selftest {
     }
 }
 
-/// An LSM program on `file_open` that does nothing: the floor that the real one is compared with.
+/// A program on `file_open` that does nothing: the floor that the real one is compared with.
 pub struct EmptyHook {
-    _ebpf: Ebpf,
+    _ebpf: Option<Ebpf>,
+    _modifier: Option<FExit>,
 }
 
 impl EmptyHook {
+    /// As an LSM program.
+    ///
     /// # Errors
     /// If this kernel does not load or attach it.
     pub fn attach() -> Result<Self> {
-        let btf = Btf::from_sys_fs().map_err(|e| Error::kernel("reading the kernel's types", e))?;
+        let btf = types()?;
         let failed = |e: aya::EbpfError| Error::kernel("loading the object", e);
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&btf))
             .load(aegisbpf_bpf::AEGIS)
             .map_err(failed)?;
-        let refused = |e| Error::kernel("attaching the empty program", e);
         let lsm: &mut Lsm = program(&mut ebpf, names::EMPTY)?;
         lsm.load("file_open", &btf).map_err(refused)?;
         lsm.attach().map_err(refused)?;
-        Ok(Self { _ebpf: ebpf })
+        Ok(Self {
+            _ebpf: Some(ebpf),
+            _modifier: None,
+        })
     }
+
+    /// As a `modify_return` program on the function behind that hook. `pins` is a directory in a bpf file system.
+    ///
+    /// # Errors
+    /// If this kernel does not load or attach it.
+    pub fn modify_return(pins: &Path) -> Result<Self> {
+        let btf = types()?;
+        let failed = |e: aya::EbpfError| Error::kernel("loading the object", e);
+        // For the maps alone: the object cannot be relocated without them.
+        let ebpf = EbpfLoader::new()
+            .btf(Some(&btf))
+            .load(aegisbpf_bpf::AEGIS)
+            .map_err(failed)?;
+        let maps = |name: &str| ebpf.map(name).and_then(modify_return::descriptor);
+        let mut program = Modifier::new(aegisbpf_bpf::AEGIS, &btf, maps)?.load(
+            names::EMPTY,
+            "security_file_open",
+            &btf,
+            &pins.join("empty"),
+        )?;
+        program.attach().map_err(refused)?;
+        Ok(Self {
+            _ebpf: None,
+            _modifier: Some(program),
+        })
+    }
+}
+
+fn types() -> Result<Btf> {
+    Btf::from_sys_fs().map_err(|e| Error::kernel("reading the kernel's types", e))
+}
+
+fn refused(e: aya::programs::ProgramError) -> Error {
+    Error::kernel("attaching the empty program", e)
 }
 
 fn program<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T>

@@ -1,0 +1,134 @@
+//! Loading `modify_return` programs, a type that aya 0.14 does not know.
+//!
+//! Such a program runs at a kernel function that allows it (the `security_*` functions do) and may give its result in
+//! the function's place, so it refuses like an LSM program, also where the active LSM list has no `bpf`. aya-obj reads
+//! and relocates the object; what remains is one system call, `BPF_PROG_LOAD` with another attach type. The kernel
+//! attaches such a program as it attaches `fexit` ones, so aya's [`FExit`] takes over from there.
+//!
+//! Minimum kernel: 5.7 (`BPF_MODIFY_RETURN` in include/uapi/linux/bpf.h).
+
+use std::{
+    collections::HashSet,
+    ffi::CString,
+    fs,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
+};
+
+use aya::{Btf, maps::Map, programs::FExit};
+use aya_obj::{Object, btf::BtfKind, generated::bpf_insn};
+
+use super::syscall;
+use crate::error::{Error, Result, Source};
+
+/// Room for what the verifier has to say when it refuses.
+const LOG_BYTES: usize = 64 << 10;
+
+/// An object whose programs are loaded at functions of the kernel, one by one.
+pub(super) struct Modifier {
+    object: Object,
+    license: CString,
+}
+
+impl Modifier {
+    /// Reads and relocates `bytes`. The programs share maps that are there already: `maps` has them by name.
+    ///
+    /// # Errors
+    /// If the object does not fit this kernel's types, or a map is missing.
+    pub(super) fn new<'a>(
+        bytes: &[u8],
+        btf: &Btf,
+        maps: impl Fn(&str) -> Option<BorrowedFd<'a>>,
+    ) -> Result<Self> {
+        let failed = |e: Source| Error::kernel("relocating the programs for modify_return", e);
+        let mut object = Object::parse(bytes).map_err(|e| failed(e.into()))?;
+        object.relocate_btf(btf).map_err(|e| failed(e.into()))?;
+        let text: HashSet<usize> = object
+            .functions
+            .keys()
+            .map(|(section, _)| *section)
+            .collect();
+        let declared = std::mem::take(&mut object.maps);
+        let known = declared.iter().filter_map(|(name, map)| {
+            let fd = maps(name)?;
+            Some((name.as_str(), fd.as_raw_fd(), map))
+        });
+        object
+            .relocate_maps(known, &text)
+            .map_err(|e| failed(e.into()))?;
+        object.relocate_calls(&text).map_err(|e| failed(e.into()))?;
+        let license = object.license.clone();
+        Ok(Self { object, license })
+    }
+
+    /// Has the kernel verify `program` for its function `security_…`. The handle is made through a pin at `pin`,
+    /// which is removed again: aya takes a program that it did not load only from there.
+    ///
+    /// # Errors
+    /// If the kernel lacks the function, or refuses the program.
+    pub(super) fn load(
+        &self,
+        program: &str,
+        function: &str,
+        btf: &Btf,
+        pin: &Path,
+    ) -> Result<FExit> {
+        let failed = |e: Source| Error::kernel(format!("loading modify_return/{function}"), e);
+        let target = btf
+            .id_by_type_name_kind(function, BtfKind::Func)
+            .map_err(|e| failed(e.into()))?;
+        let instructions = self
+            .object
+            .programs
+            .get(program)
+            .and_then(|p| self.object.functions.get(&p.function_key()))
+            .map(|f| f.instructions.as_slice())
+            .ok_or_else(|| failed("it is not in the embedded object".into()))?;
+        let fd = self.verify(instructions, program, target).map_err(failed)?;
+        let path = CString::new(pin.as_os_str().as_bytes()).map_err(|e| failed(e.into()))?;
+        syscall::pin(fd.as_fd(), &path).map_err(|e| failed(e.into()))?;
+        let taken = FExit::from_pin(pin).map_err(|e| failed(e.into()));
+        fs::remove_file(pin).map_err(|e| failed(e.into()))?;
+        taken
+    }
+
+    fn verify(
+        &self,
+        instructions: &[bpf_insn],
+        name: &str,
+        target: u32,
+    ) -> Result<OwnedFd, Source> {
+        let load = |log: &mut [u8]| {
+            syscall::load_modify_return(instructions, &self.license, name, target, log)
+        };
+        load(&mut []).or_else(|refusal| {
+            // Once more, to hear why. The end of what the verifier says is what matters.
+            let mut log = vec![0; LOG_BYTES];
+            load(&mut log).map_err(|_| {
+                let end = log.iter().position(|b| *b == 0).unwrap_or(log.len());
+                let said = String::from_utf8_lossy(&log[..end]);
+                let last: Vec<&str> = said.lines().rev().take(3).collect();
+                let last: Vec<&str> = last.into_iter().rev().collect();
+                format!("{refusal}: {}", last.join("; ")).into()
+            })
+        })
+    }
+}
+
+/// The descriptor of a map of one of the types that our objects have.
+pub(super) fn descriptor(map: &Map) -> Option<BorrowedFd<'_>> {
+    match map {
+        Map::Array(data)
+        | Map::ArrayOfMaps(data)
+        | Map::HashMap(data)
+        | Map::LpmTrie(data)
+        | Map::LruHashMap(data)
+        | Map::PerCpuArray(data)
+        | Map::PerCpuHashMap(data)
+        | Map::RingBuf(data) => Some(data.fd().as_fd()),
+        _ => None,
+    }
+}

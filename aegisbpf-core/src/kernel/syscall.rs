@@ -1,0 +1,126 @@
+//! The two commands of bpf(2) that the loader library cannot give: loading a program of the type `modify_return`, and
+//! pinning it. The one place in this workspace that hands addresses to the kernel.
+
+use std::{
+    ffi::CStr,
+    io,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+};
+
+use aya_obj::generated::bpf_insn;
+use bytemuck::{Pod, Zeroable};
+
+const BPF_PROG_LOAD: libc::c_long = 5;
+const BPF_OBJ_PIN: libc::c_long = 6;
+const BPF_PROG_TYPE_TRACING: u32 = 26;
+const BPF_MODIFY_RETURN: u32 = 26;
+
+/// Loads a `modify_return` program for the kernel function whose type information has the number `target`. What the
+/// verifier says is written to `log`, if that is not empty, and ends with a zero.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn load_modify_return(
+    instructions: &[bpf_insn],
+    license: &CStr,
+    name: &str,
+    target: u32,
+    log: &mut [u8],
+) -> io::Result<OwnedFd> {
+    let mut prog_name = [0; 16];
+    let length = name.len().min(prog_name.len() - 1);
+    prog_name[..length].copy_from_slice(&name.as_bytes()[..length]);
+    let attributes = ProgLoad {
+        prog_type: BPF_PROG_TYPE_TRACING,
+        insn_cnt: u32::try_from(instructions.len()).map_err(io::Error::other)?,
+        insns: instructions.as_ptr().expose_provenance() as u64,
+        license: license.as_ptr().expose_provenance() as u64,
+        log_level: u32::from(!log.is_empty()),
+        log_size: u32::try_from(log.len()).map_err(io::Error::other)?,
+        log_buf: if log.is_empty() {
+            0
+        } else {
+            log.as_mut_ptr().expose_provenance() as u64
+        },
+        prog_name,
+        expected_attach_type: BPF_MODIFY_RETURN,
+        attach_btf_id: target,
+        ..Zeroable::zeroed()
+    };
+    let fd = bpf(BPF_PROG_LOAD, &attributes)?;
+    #[expect(unsafe_code, reason = "a descriptor from the kernel has no safe owner")]
+    // SAFETY: the kernel has just made this descriptor for us; nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Pins `object` at `path`.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn pin(object: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
+    let attributes = ObjPin {
+        path: path.as_ptr().expose_provenance() as u64,
+        fd: u32::try_from(object.as_raw_fd()).map_err(io::Error::other)?,
+        flags: 0,
+    };
+    bpf(BPF_OBJ_PIN, &attributes).map(drop)
+}
+
+/// Attributes of a command, whose addresses are those of live memory of the lengths that it states beside them.
+trait Attributes: Pod {}
+
+impl Attributes for ProgLoad {}
+impl Attributes for ObjPin {}
+
+fn bpf<A: Attributes>(command: libc::c_long, attributes: &A) -> io::Result<RawFd> {
+    #[expect(unsafe_code, reason = "bpf(2) has no safe wrapper for these commands")]
+    // SAFETY: the kernel reads `size_of::<A>()` bytes at `attributes`. The addresses in it are made by the two functions
+    // above, from references that outlive this call; it reads there, and writes only to the log, which is borrowed mutably.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_ref(attributes),
+            size_of::<A>(),
+        )
+    };
+    if answer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    RawFd::try_from(answer).map_err(io::Error::other)
+}
+
+/// `union bpf_attr` for `BPF_PROG_LOAD`, up to the last field that is used (include/uapi/linux/bpf.h).
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct ProgLoad {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; 16],
+    prog_ifindex: u32,
+    expected_attach_type: u32,
+    prog_btf_fd: u32,
+    func_info_rec_size: u32,
+    func_info: u64,
+    func_info_cnt: u32,
+    line_info_rec_size: u32,
+    line_info: u64,
+    line_info_cnt: u32,
+    attach_btf_id: u32,
+}
+
+/// `union bpf_attr` for `BPF_OBJ_PIN`.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct ObjPin {
+    path: u64,
+    fd: u32,
+    flags: u32,
+}
