@@ -1,12 +1,17 @@
-//! What can be typed. Definitions only.
+//! What can be typed. Definitions only, one file for each group of verbs.
+
+mod policy;
+mod run;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::{policy::*, run::*};
 
 /// Deny or audit access to sensitive files in the kernel, and know what it costs.
 #[derive(Parser)]
-#[command(name = "aegisbpf", version, after_help = EXIT_CODES)]
+#[command(name = "aegisbpf", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub(crate) struct Aegis {
     #[command(subcommand)]
     pub(crate) verb: Verb,
@@ -18,58 +23,36 @@ Exit codes:
   1  the operation failed
   2  wrong usage
   3  the policy is invalid
-  4  this host cannot do it";
+  4  this host cannot do it
+  5  no enforcer is running
+  6  a measurement's verdict is FAIL
+  7  a measurement's verdict is INCONCLUSIVE or INVALID";
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
-    /// Watch the files of a policy until interrupted; one JSON line for each event on standard output
+    /// Enforce or audit a policy until interrupted, and tell each event
     Run(RunArgs),
-    /// Read policies
+    /// Read, apply and undo policies
     Policy {
         #[command(subcommand)]
         verb: PolicyVerb,
     },
     /// Say what this host can do, one check a line
     Doctor(DoctorArgs),
+    /// Write the man pages or a shell's completions
+    Generate {
+        #[command(subcommand)]
+        verb: GenerateVerb,
+    },
 }
 
-#[derive(Subcommand)]
-pub(crate) enum PolicyVerb {
-    /// Find every mistake in a policy file, and what it means on this host; needs no root
-    Check(CheckArgs),
-}
-
-#[derive(Args)]
-pub(crate) struct RunArgs {
-    /// Count and report accesses, refuse nothing (the default)
-    #[arg(long, conflicts_with = "enforce")]
-    pub(crate) audit: bool,
-
-    /// Refuse denied accesses; not possible from the command in this version
-    #[arg(long)]
-    pub(crate) enforce: bool,
-
-    /// The policy file; without one nothing is watched
-    #[arg(long, value_name = "FILE")]
-    pub(crate) policy: Option<PathBuf>,
-
-    /// Report one event in N on each CPU; 0 reports none. Counters stay exact
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) event_sample_rate: u32,
-
-    /// Size of the ring buffer in bytes, rounded up to a power of two
-    #[arg(long, value_name = "N", default_value_t = aegisbpf_core::RING_BUFFER_BYTES)]
-    pub(crate) ringbuf_bytes: u32,
-}
-
-#[derive(Args)]
-pub(crate) struct CheckArgs {
-    /// The policy file
-    pub(crate) file: PathBuf,
-
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
+/// How events are written.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// One JSON object a line
+    Json,
+    /// One line for people
+    Text,
 }
 
 #[derive(Args)]
@@ -77,4 +60,20 @@ pub(crate) struct DoctorArgs {
     /// Print one JSON array
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum GenerateVerb {
+    /// The man page on standard output, or the pages of all verbs in a directory
+    Man {
+        /// Write one page for each verb into this directory
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+    /// Completions for bash
+    Bash,
+    /// Completions for zsh
+    Zsh,
+    /// Completions for fish
+    Fish,
 }

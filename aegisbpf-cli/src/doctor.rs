@@ -7,15 +7,15 @@ use aegisbpf_core::support::{Status, checks};
 use crate::{
     args::DoctorArgs,
     exit::{Failure, Told},
+    out,
 };
 
 pub(crate) fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
     let checks = checks();
-    let mut out = io::stdout().lock();
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &checks).map_err(io::Error::from)?;
-        writeln!(out)?;
+        out::json(&checks)?;
     } else {
+        let mut out = io::stdout().lock();
         for check in &checks {
             let status = match check.status {
                 Status::Ok => "ok",

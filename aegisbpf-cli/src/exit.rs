@@ -4,11 +4,11 @@ use std::{io, process::ExitCode};
 
 use aegisbpf_core::{Error, PolicyFileError};
 
-use crate::say::say;
+use crate::out::say;
 
 /// The operation failed.
 const FAILED: u8 = 1;
-/// The policy is invalid.
+/// The policy is invalid, or its file is not trusted.
 const POLICY: u8 = 3;
 /// This host cannot do it.
 const UNSUPPORTED: u8 = 4;
@@ -19,6 +19,8 @@ pub(crate) enum Failure {
     Core(Error),
     /// Standard output could not be written.
     Output(io::Error),
+    /// Something outside the library failed: what was attempted, and why.
+    Said(String),
     /// Everything has been said; only the code is left.
     Told(Told),
 }
@@ -29,6 +31,12 @@ pub(crate) enum Told {
     Policy,
     /// The host lacks something without which nothing works.
     Host,
+}
+
+impl Failure {
+    pub(crate) fn said(message: impl Into<String>) -> Self {
+        Self::Said(message.into())
+    }
 }
 
 impl From<Error> for Failure {
@@ -53,6 +61,10 @@ pub(crate) fn code(outcome: Result<(), Failure>) -> ExitCode {
         }
         Err(Failure::Output(e)) => {
             say(format_args!("aegisbpf: writing to standard output: {e}"));
+            FAILED
+        }
+        Err(Failure::Said(message)) => {
+            say(format_args!("aegisbpf: {message}"));
             FAILED
         }
         Err(Failure::Told(Told::Policy)) => POLICY,

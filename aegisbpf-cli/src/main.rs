@@ -4,9 +4,10 @@
 mod args;
 mod doctor;
 mod exit;
+mod generate;
+mod out;
 mod policy;
 mod run;
-mod say;
 
 use std::process::ExitCode;
 
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
             verb: PolicyVerb::Check(args),
         } => policy::check(&args),
         Verb::Doctor(args) => doctor::doctor(&args),
+        Verb::Generate { verb } => generate::generate(&verb),
     };
     exit::code(outcome)
 }

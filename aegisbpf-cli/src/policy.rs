@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::{
     args::CheckArgs,
     exit::{Failure, Told},
-    say::say,
+    out::{self, say},
 };
 
 /// What is printed, for people and for machines.
@@ -50,7 +50,7 @@ fn refuse(json: bool, problems: &Problems) -> Result<(), Failure> {
             problems: problems.iter().collect(),
             unresolved: Vec::new(),
         };
-        print_json(&report)?;
+        out::json(&report)?;
     } else {
         say(problems);
     }
@@ -80,7 +80,7 @@ fn accept(args: &CheckArgs, policy: &Policy, resolution: &Resolution) -> Result<
         unresolved,
     };
     if args.json {
-        return print_json(&report);
+        return Ok(out::json(&report)?);
     }
     let mut out = io::stdout().lock();
     for problem in &report.problems {
@@ -96,12 +96,5 @@ fn accept(args: &CheckArgs, policy: &Policy, resolution: &Resolution) -> Result<
         report.rules,
         report.unresolved.len()
     )?;
-    Ok(())
-}
-
-fn print_json(report: &Report<'_>) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, report).map_err(io::Error::from)?;
-    writeln!(out)?;
     Ok(())
 }

@@ -17,17 +17,20 @@ fn run<const N: usize>(args: [&str; N]) -> Done {
 
 #[test]
 fn help_is_what_its_snapshot_says() {
-    for (name, args) in [
-        ("aegisbpf", &["--help"][..]),
-        ("run", &["run", "--help"]),
-        ("policy", &["policy", "--help"]),
-        ("policy_check", &["policy", "check", "--help"]),
-        ("doctor", &["doctor", "--help"]),
-    ] {
-        let done = finish(aegisbpf(args));
-        assert_eq!((done.code, done.err.as_str()), (Some(0), ""), "{name}");
-        insta::assert_snapshot!(name, done.out);
+    let mut seen = 0;
+    let mut verbs = vec![Vec::new()];
+    while let Some(verb) = verbs.pop() {
+        let done = finish(aegisbpf(verb.iter().map(String::as_str).chain(["--help"])));
+        assert_eq!((done.code, done.err.as_str()), (Some(0), ""), "{verb:?}");
+        let name = std::iter::once("aegisbpf").chain(verb.iter().map(String::as_str));
+        insta::assert_snapshot!(name.collect::<Vec<_>>().join("_"), done.out);
+        verbs.extend(
+            common::verbs(&done.out)
+                .map(|below| verb.iter().cloned().chain([below.to_owned()]).collect()),
+        );
+        seen += 1;
     }
+    assert!(seen >= 10, "the list of commands was not found: {seen}");
 }
 
 #[test]

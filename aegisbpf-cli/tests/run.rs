@@ -1,4 +1,4 @@
-//! `aegisbpf run --audit` on a real kernel, and what a user without privileges gets. What cannot run where the
+//! `aegisbpf run` on a real kernel, and what a user without privileges gets. What cannot run where the
 //! tests were started is ignored with the reason.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
@@ -6,6 +6,8 @@
 #[path = "run/audit.rs"]
 mod audit;
 mod common;
+#[path = "run/service.rs"]
+mod service;
 #[path = "run/unprivileged.rs"]
 mod unprivileged;
 
@@ -21,15 +23,17 @@ fn main() {
     // One at a time: they look at what is left on the machine.
     arguments.test_threads = Some(1);
     let audit = audit::FACTS.iter().map(|fact| ("audit", fact));
+    let service = service::FACTS.iter().map(|fact| ("service", fact));
     let unprivileged = unprivileged::FACTS
         .iter()
         .map(|fact| ("unprivileged", fact));
     let trials: Vec<_> = audit
+        .chain(service)
         .chain(unprivileged)
         .map(|(group, (name, fact))| {
             let missing: Missing = match group {
-                "audit" => no_kernel,
-                _ => unprivileged::missing,
+                "unprivileged" => unprivileged::missing,
+                _ => no_kernel,
             };
             trial(format!("{group}::{name}"), missing, *fact)
         })

@@ -220,6 +220,30 @@ impl Event {
     }
 }
 
+#[cfg(test)]
+impl Event {
+    /// An event for tests of what reads events.
+    pub(crate) fn sample() -> Self {
+        Self {
+            time: SystemTime::UNIX_EPOCH,
+            decision: Decision::Audit,
+            operation: Access::Open,
+            rule: RuleId::new(1).expect("one is a rule"),
+            origin: None,
+            object: Some("/etc/shadow".into()),
+            path: Some("/etc/shadow".into()),
+            path_is_partial: false,
+            file: FileId::from_parts(8, 1, 42),
+            pid: 10,
+            tgid: 10,
+            uid: 0,
+            gid: 0,
+            comm: "cat".into(),
+            cgroup: 1,
+        }
+    }
+}
+
 /// For people: one line.
 impl std::fmt::Display for Event {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -20,6 +20,7 @@
 mod backend;
 pub mod cgroup;
 mod control;
+mod dedup;
 mod enforcer;
 mod error;
 mod event;
@@ -36,6 +37,7 @@ mod table;
 pub use self::{
     backend::{Backend, Mode},
     control::{Applied, Control},
+    dedup::{Dedup, Repeated},
     enforcer::{Enforcer, EnforcerBuilder, RING_BUFFER_BYTES, RULE_CAPACITY},
     error::{Error, Result, Source},
     event::{Access, Decision, DecodeError, Event},

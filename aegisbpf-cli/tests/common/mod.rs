@@ -173,6 +173,21 @@ impl Lines {
     }
 }
 
+/// The verbs that a help lists.
+pub(crate) fn verbs(help: &str) -> impl Iterator<Item = &str> {
+    help.lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        // Where the words wrap, the next line begins further in.
+        .filter_map(|line| {
+            line.strip_prefix("  ")
+                .filter(|rest| !rest.starts_with(' '))
+        })
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|verb| *verb != "help")
+}
+
 /// The policies in `fixtures/policies/KIND`, sorted.
 pub(crate) fn fixtures(kind: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/policies");

@@ -45,14 +45,14 @@ pub(crate) const FACTS: &[(&str, fn())] = &[
 ];
 
 /// A file that the policy denies.
-struct Scene {
-    folder: TempDir,
-    secret: PathBuf,
-    policy: PathBuf,
+pub(crate) struct Scene {
+    pub(crate) folder: TempDir,
+    pub(crate) secret: PathBuf,
+    pub(crate) policy: PathBuf,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let secret = folder.path().join("secret");
         fs::write(&secret, "secret\n").unwrap();
@@ -65,7 +65,7 @@ impl Scene {
         }
     }
 
-    fn command(&self, more: &[&str]) -> Command {
+    pub(crate) fn command(&self, more: &[&str]) -> Command {
         let mut command = aegisbpf(["run", "--audit", "--policy"]);
         command.arg(&self.policy).args(more);
         // A process group of its own, so that what it might leave behind can be found.
@@ -75,7 +75,7 @@ impl Scene {
 
     /// Starts the command and waits until it says that its hooks are attached.
     #[track_caller]
-    fn start(&self, more: &[&str]) -> Running {
+    pub(crate) fn start(&self, more: &[&str]) -> Running {
         let mut command = self.command(more);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut run = Running::start(command);
@@ -86,7 +86,7 @@ impl Scene {
 
 /// Opens `path` in another process, whose id it gives.
 #[track_caller]
-fn cat(path: &Path) -> u32 {
+pub(crate) fn cat(path: &Path) -> u32 {
     let mut child = Command::new("cat")
         .arg(path)
         .stdout(Stdio::null())
@@ -99,7 +99,7 @@ fn cat(path: &Path) -> u32 {
 /// Asks for the end and gives it, with proof that no process is left to hold a hook: hooks that are not pinned go
 /// with the last process that holds them, and nothing is pinned.
 #[track_caller]
-fn stop(run: Running, signal: Signal) -> Done {
+pub(crate) fn stop(run: Running, signal: Signal) -> Done {
     let id = run.id();
     run.signal(signal);
     let done = run.finish();

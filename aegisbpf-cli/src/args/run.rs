@@ -1,0 +1,67 @@
+//! `aegisbpf run`.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+
+use super::Format;
+
+#[derive(Args)]
+pub(crate) struct RunArgs {
+    /// Count and report accesses, refuse nothing (the default)
+    #[arg(long, conflicts_with = "enforce")]
+    pub(crate) audit: bool,
+
+    /// Refuse denied accesses
+    #[arg(long)]
+    pub(crate) enforce: bool,
+
+    /// What to do where this host cannot enforce
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = EnforceGate::FailClosed)]
+    #[arg(requires = "enforce")]
+    pub(crate) enforce_gate: EnforceGate,
+
+    /// The policy file; without one nothing is watched until `aegisbpf policy apply`. SIGHUP reads it again
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+
+    /// Report one event in N on each CPU; 0 reports none. Counters stay exact
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) event_sample_rate: u32,
+
+    /// Size of the ring buffer in bytes, rounded up to a power of two
+    #[arg(long, value_name = "N", default_value_t = aegisbpf_core::RING_BUFFER_BYTES)]
+    pub(crate) ringbuf_bytes: u32,
+
+    /// Where events go
+    #[arg(long, value_name = "WHERE", value_enum, default_value_t = Log::Stdout)]
+    pub(crate) log: Log,
+
+    /// How events are written to standard output
+    #[arg(long, value_enum, default_value_t = Format::Json)]
+    pub(crate) format: Format,
+
+    /// Tell an event that repeats only once in this time, as `10s` or `1min`, and then how often it came
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) dedup_window: Option<Duration>,
+}
+
+/// What becomes of `--enforce` where the host can only audit.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EnforceGate {
+    /// Refuse to start
+    FailClosed,
+    /// Say so, and audit
+    AuditFallback,
+}
+
+/// Where events go.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Log {
+    /// Standard output
+    Stdout,
+    /// The system's journal, with a field for each property
+    Journald,
+    /// Both
+    Both,
+}

@@ -1,0 +1,120 @@
+//! Where events go: standard output, the journal.
+
+use std::{
+    io::{self, BufWriter, StdoutLock, Write},
+    time::{Duration, SystemTime},
+};
+
+use aegisbpf_core::{Dedup, Event, Repeated};
+use serde::Serialize;
+
+use super::journal::Journal;
+use crate::{
+    args::{Format, Log, RunArgs},
+    exit::Failure,
+    out::printable,
+};
+
+pub(super) struct Sink {
+    dedup: Option<Dedup>,
+    stdout: Option<Stdout>,
+    journal: Option<Journal>,
+}
+
+struct Stdout {
+    format: Format,
+    out: BufWriter<StdoutLock<'static>>,
+}
+
+impl Sink {
+    pub(super) fn open(args: &RunArgs) -> Result<Self, Failure> {
+        let stdout = || Stdout {
+            format: args.format,
+            out: BufWriter::new(io::stdout().lock()),
+        };
+        Ok(Self {
+            dedup: args
+                .dedup_window
+                .filter(|window| *window > Duration::ZERO)
+                .map(Dedup::new),
+            stdout: (args.log != Log::Journald).then(stdout),
+            journal: (args.log != Log::Stdout)
+                .then(Journal::connect)
+                .transpose()?,
+        })
+    }
+
+    pub(super) fn take(&mut self, event: &Event) -> io::Result<()> {
+        if self.dedup.as_mut().is_some_and(|dedup| !dedup.admit(event)) {
+            return Ok(());
+        }
+        self.tell(event, None)
+    }
+
+    /// After each batch: what was left out and is due, and what is still in our buffer.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        let due = self
+            .dedup
+            .as_mut()
+            .map(|dedup| dedup.due(SystemTime::now()));
+        self.tell_repeated(due)
+    }
+
+    /// The last words.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        let rest = self.dedup.as_mut().map(Dedup::finish);
+        self.tell_repeated(rest)
+    }
+
+    fn tell_repeated(&mut self, repeated: Option<Vec<Repeated>>) -> io::Result<()> {
+        for Repeated {
+            event, repeated, ..
+        } in repeated.into_iter().flatten()
+        {
+            self.tell(&event, Some(repeated))?;
+        }
+        match &mut self.stdout {
+            Some(stdout) => stdout.out.flush(),
+            None => Ok(()),
+        }
+    }
+
+    fn tell(&mut self, event: &Event, repeated: Option<u64>) -> io::Result<()> {
+        if let Some(journal) = &mut self.journal {
+            journal.tell(event, repeated);
+        }
+        match &mut self.stdout {
+            Some(stdout) => stdout.tell(event, repeated),
+            None => Ok(()),
+        }
+    }
+}
+
+/// One line of JSON.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    event: &'a Event,
+    /// How many like it were left out, this one among them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repeated: Option<u64>,
+}
+
+impl Stdout {
+    fn tell(&mut self, event: &Event, repeated: Option<u64>) -> io::Result<()> {
+        match self.format {
+            Format::Json => {
+                serde_json::to_writer(&mut self.out, &Line { event, repeated })?;
+                self.out.write_all(b"\n")
+            }
+            Format::Text => {
+                let event = event.to_string();
+                write!(self.out, "{}", printable(&event))?;
+                if let Some(repeated) = repeated {
+                    write!(self.out, " ({repeated} times)")?;
+                }
+                writeln!(self.out)
+            }
+        }
+    }
+}
