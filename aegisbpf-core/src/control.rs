@@ -182,6 +182,7 @@ impl Control {
             RuleStats {
                 rule: *id,
                 label: row.rule.label(),
+                entry: row.rule.entry(),
                 origin: row.rule.origin.clone(),
                 effect: row.rule.effect,
                 operation: row.rule.operation,

@@ -1,5 +1,7 @@
 //! What the enforcer has counted: one struct behind every output.
 
+mod summary;
+
 use serde::Serialize;
 
 use crate::{
@@ -7,6 +9,8 @@ use crate::{
     policy::{Effect, Operation, Origin, RuleId},
     table::State,
 };
+
+pub use self::summary::{CgroupSummary, Counts, FileSummary, OperationSummary};
 
 /// All counters at one moment. They only grow while a rule is applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -34,16 +38,13 @@ impl Stats {
     /// Accesses that met a rule: audited, denied and exempted.
     #[must_use]
     pub fn hits(&self) -> u64 {
-        self.rules
-            .iter()
-            .map(|r| r.audited + r.denied + r.exempted)
-            .sum()
+        self.counts().hits()
     }
 
     /// Accesses that were refused, or would be in enforce mode.
     #[must_use]
     pub fn blocks(&self) -> u64 {
-        self.rules.iter().map(|r| r.audited + r.denied).sum()
+        self.counts().blocks()
     }
 }
 
@@ -55,6 +56,8 @@ pub struct RuleStats {
     pub rule: RuleId,
     /// `production.conf:14 /etc/shadow`.
     pub label: String,
+    /// What stands on its line: `/etc/shadow`.
+    pub entry: String,
     /// Where it is written.
     pub origin: Origin,
     /// Deny or allow.
@@ -113,11 +116,19 @@ impl Health {
     /// All faults together.
     #[must_use]
     pub fn faults(&self) -> u64 {
-        self.fault_no_policy
-            + self.fault_read
-            + self.fault_counts
-            + self.fault_totals
-            + self.fault_depth
+        self.causes().iter().map(|(_, count)| count).sum()
+    }
+
+    /// The faults by their causes.
+    #[must_use]
+    pub fn causes(&self) -> [(&'static str, u64); 5] {
+        [
+            ("no_policy", self.fault_no_policy),
+            ("read", self.fault_read),
+            ("counts", self.fault_counts),
+            ("totals", self.fault_totals),
+            ("depth", self.fault_depth),
+        ]
     }
 }
 
