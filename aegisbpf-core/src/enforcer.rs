@@ -1,13 +1,21 @@
-//! Building an enforcer, and holding it: the programs stay attached while it lives.
+//! Building an enforcer, and holding it: the programs stay attached while it lives or, if it is pinned, until it is
+//! removed.
 
-use std::ops::{Deref, DerefMut};
+use std::{
+    ops::{Deref, DerefMut},
+    path::PathBuf,
+};
 
 use crate::{
     backend::{Backend, Mode},
-    control::{Applied, Control},
+    control::{About, Applied, Control},
     error::{Error, Result},
-    events::Events,
-    kernel::{Maps, Ring, Sizes, heap, support},
+    kernel::{
+        Loaded, Sizes, build, heap,
+        lock::{self, Lock},
+        pins::Pins,
+        support,
+    },
     policy::Policy,
 };
 
@@ -18,7 +26,8 @@ pub const RING_BUFFER_BYTES: u32 = 1 << 18;
 pub const RULE_CAPACITY: u32 = 1 << 13;
 
 /// A loaded enforcer. Its verbs are those of [`Control`], to which it dereferences. Dropping it detaches and unloads
-/// everything; so does the end of the process, however it ends.
+/// everything; so does the end of the process, however it ends. One that is pinned ([`EnforcerBuilder::pin`]) stays as
+/// it is instead, until the next start takes it up or [`Enforcer::remove`] ends it.
 ///
 /// ```no_run
 /// use aegisbpf_core::{Enforcer, Policy};
@@ -32,8 +41,9 @@ pub const RULE_CAPACITY: u32 = 1 << 13;
 /// ```
 pub struct Enforcer {
     control: Control,
-    ring: Option<Ring>,
     applied: Option<Applied>,
+    /// Says to other processes that this one runs the enforcer.
+    owner: Option<Lock>,
 }
 
 impl Enforcer {
@@ -42,19 +52,21 @@ impl Enforcer {
         EnforcerBuilder::default()
     }
 
-    /// The stream of events. Once: the ring buffer has one reader.
-    ///
-    /// # Errors
-    /// [`Error::EventsTaken`] the second time.
-    pub fn events(&mut self) -> Result<Events> {
-        let ring = self.ring.take().ok_or(Error::EventsTaken)?;
-        Events::new(ring, self.control.labels())
-    }
-
     /// What became of the policy that the builder was given; none if it was given none.
     #[must_use]
     pub fn applied(&self) -> Option<&Applied> {
         self.applied.as_ref()
+    }
+
+    /// Ends it: detaches every hook and removes every pin. For one that is not pinned this is what dropping does.
+    ///
+    /// # Errors
+    /// If the kernel refuses; what could be removed is removed.
+    pub fn remove(self) -> Result<()> {
+        let Self { control, owner, .. } = self;
+        let removed = control.remove_pins();
+        drop(owner);
+        removed
     }
 }
 
@@ -76,23 +88,25 @@ impl DerefMut for Enforcer {
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct EnforcerBuilder {
-    mode: Mode,
+    mode: Option<Mode>,
     policy: Option<Policy>,
-    event_sample_rate: u32,
-    ring_buffer_bytes: u32,
+    event_sample_rate: Option<u32>,
+    ring_buffer_bytes: Option<u32>,
     rule_capacity: u32,
     backend: Option<Backend>,
+    pin: Option<PathBuf>,
 }
 
 impl Default for EnforcerBuilder {
     fn default() -> Self {
         Self {
-            mode: Mode::Audit,
+            mode: None,
             policy: None,
-            event_sample_rate: 1,
-            ring_buffer_bytes: RING_BUFFER_BYTES,
+            event_sample_rate: None,
+            ring_buffer_bytes: None,
             rule_capacity: RULE_CAPACITY,
             backend: None,
+            pin: None,
         }
     }
 }
@@ -100,7 +114,7 @@ impl Default for EnforcerBuilder {
 impl EnforcerBuilder {
     /// Default: [`Mode::Audit`]. Asking for [`Mode::Enforce`] where only audit is possible is an error.
     pub fn mode(mut self, mode: Mode) -> Self {
-        self.mode = mode;
+        self.mode = Some(mode);
         self
     }
 
@@ -113,14 +127,14 @@ impl EnforcerBuilder {
     /// Report one event in this many, on each CPU. Default: 1, every one; 0 reports none. Counters stay exact. Raise
     /// it where a legitimate program meets a rule thousands of times a second.
     pub fn event_sample_rate(mut self, one_in: u32) -> Self {
-        self.event_sample_rate = one_in;
+        self.event_sample_rate = Some(one_in);
         self
     }
 
     /// Size of the ring buffer, rounded up to a power of two. Default: 256 KiB, about 650 events; at most 1 GiB.
     /// Raise it if events are dropped.
     pub fn ring_buffer_bytes(mut self, bytes: u32) -> Self {
-        self.ring_buffer_bytes = bytes;
+        self.ring_buffer_bytes = Some(bytes);
         self
     }
 
@@ -137,6 +151,16 @@ impl EnforcerBuilder {
         self
     }
 
+    /// Default: not pinned. Pins everything in `base` ([`PIN_DIR`](crate::PIN_DIR), or another directory in a bpf file
+    /// system), so that it outlives this process however that ends, and other processes reach it by [`Control::open`].
+    /// If such an enforcer is pinned there already, it is taken up as it is, without a moment in between in which it
+    /// does not decide: its counters, its policy unless this builder has one, and those settings that this builder was
+    /// not told.
+    pub fn pin(mut self, base: impl Into<PathBuf>) -> Self {
+        self.pin = Some(base.into());
+        self
+    }
+
     /// Loads the programs, fills the maps, and only then attaches.
     ///
     /// # Errors
@@ -147,18 +171,57 @@ impl EnforcerBuilder {
         Ok(enforcer)
     }
 
-    /// Loads the programs and fills the maps, and attaches nothing: [`Control::attach`] does.
+    /// Loads the programs and fills the maps, and attaches nothing: [`Control::attach`] does. (Hooks of a pinned enforcer
+    /// that is taken up stay attached.)
     ///
     /// # Errors
     /// [`Error::Unsupported`] if this host cannot do it, with the remedy; [`Error::Policy`] if the policy cannot
-    /// hold here; [`Error::Kernel`] if the kernel refuses a step that should have worked.
-    pub fn load(self) -> Result<Enforcer> {
+    /// hold here; [`Error::Kernel`] if the kernel refuses a step that should have worked; [`Error::Running`] if
+    /// another process runs an enforcer that is pinned there.
+    pub fn load(mut self) -> Result<Enforcer> {
+        let Some(base) = self.pin.clone() else {
+            let (backend, loaded, sizes) = self.load_object()?;
+            let control = Control::new(backend, loaded, sizes.ring_buffer_bytes)?;
+            self.event_sample_rate.get_or_insert(1);
+            return self.fill(control, None);
+        };
+        let pins = Pins::new(base);
+        pins.prepare()?;
+        let owner = Lock::try_take(&pins.owner())?.ok_or_else(|| Error::Running {
+            dir: pins.base().to_owned(),
+            pid: lock::holder(&pins.owner()),
+        })?;
+        let turn = Lock::wait(pins.base(), "starting the enforcer")?;
+        if !pins.exists() {
+            self.make_set(&pins)?;
+            self.event_sample_rate.get_or_insert(1);
+        }
+        let control = Control::from_pins(pins)?;
+        drop(turn);
+        self.fill(control, Some(owner))
+    }
+
+    /// Tells a loaded enforcer what this builder was told.
+    fn fill(self, mut control: Control, owner: Option<Lock>) -> Result<Enforcer> {
+        control.settle_in(self.mode, self.event_sample_rate)?;
+        let applied = self
+            .policy
+            .map(|policy| control.apply(&policy))
+            .transpose()?;
+        Ok(Enforcer {
+            control,
+            applied,
+            owner,
+        })
+    }
+
+    fn load_object(&self) -> Result<(Backend, Loaded, Sizes)> {
         let own = self
             .policy
             .as_ref()
             .map_or(0, |policy| policy.rules().len());
         let sizes = Sizes {
-            ring_buffer_bytes: ring_size(self.ring_buffer_bytes)?,
+            ring_buffer_bytes: ring_size(self.ring_buffer_bytes.unwrap_or(RING_BUFFER_BYTES))?,
             // Old and new rules have counters side by side while a policy is replaced.
             rules: self
                 .rule_capacity
@@ -166,19 +229,32 @@ impl EnforcerBuilder {
                 .saturating_mul(2)
                 .max(2),
         };
-        let (backend, mut loaded) = support::choose(self.mode, self.backend, sizes)?;
+        let mode = self.mode.unwrap_or(Mode::Audit);
+        let (backend, loaded) = support::choose(mode, self.backend, sizes)?;
         heap::give_back();
-        let (maps, ring) = Maps::take(loaded.ebpf(), sizes)?;
-        let mut control = Control::new(backend, loaded, maps, self.mode, self.event_sample_rate)?;
-        let applied = self
-            .policy
-            .map(|policy| control.apply(&policy))
-            .transpose()?;
-        Ok(Enforcer {
-            control,
-            ring: Some(ring),
-            applied,
-        })
+        Ok((backend, loaded, sizes))
+    }
+
+    /// Makes a set of pins, without policy and without hooks, aside; then lets others find it.
+    fn make_set(&self, pins: &Pins) -> Result<()> {
+        let staged = pins.staging();
+        staged.remove_set()?;
+        let (backend, mut loaded, sizes) = self.load_object()?;
+        let made = staged.make_set().and_then(|()| {
+            loaded.pin(&staged)?;
+            staged.detached().set()?;
+            About {
+                backend,
+                build: build(backend),
+                ring_buffer_bytes: sizes.ring_buffer_bytes,
+            }
+            .write(&staged)?;
+            pins.publish()
+        });
+        if made.is_err() {
+            let _ = staged.remove_set();
+        }
+        made
     }
 }
 

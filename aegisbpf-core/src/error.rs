@@ -1,5 +1,7 @@
 //! What can go wrong, one variant for each thing a caller would do differently.
 
+use std::path::PathBuf;
+
 use crate::{policy::Problems, policy_file::PolicyFileError};
 
 /// A `Result` with this crate's [`Error`].
@@ -43,6 +45,51 @@ pub enum Error {
         "the events of this enforcer were already taken\nhelp: keep the first `Events`, it is the only reader"
     )]
     EventsTaken,
+    /// Another process reads the events: the ring buffer has one reader.
+    #[error(
+        "the events of this enforcer are read by another process{}\nhelp: read what it writes, or end it", by(*.pid)
+    )]
+    EventsRead {
+        /// The reader, if it can be told.
+        pid: Option<u32>,
+    },
+    /// No enforcer is pinned there.
+    #[error("no enforcer is running: nothing is pinned at {}\nhelp: start one, `aegisbpf run --enforce --policy FILE`, or name its directory", .dir.display())]
+    NotRunning {
+        /// The directory that was looked at.
+        dir: PathBuf,
+    },
+    /// The enforcer that is pinned there was made by a version of this library with other layouts.
+    #[error("the enforcer that is pinned at {} has the layouts of version {found:?}, this program those of version {ours}\nhelp: use the program that it was started with, or start the enforcer anew with this one", .dir.display())]
+    AbiMismatch {
+        /// The directory that was looked at.
+        dir: PathBuf,
+        /// The versions that are there.
+        found: Vec<u32>,
+        /// The version of this library.
+        ours: u32,
+    },
+    /// An enforcer is running there already.
+    #[error("an enforcer is running already at {}{}\nhelp: end it first, or pin this one in another directory", .dir.display(), by(*.pid))]
+    Running {
+        /// The directory that it is pinned in.
+        dir: PathBuf,
+        /// Its process, if it can be told.
+        pid: Option<u32>,
+    },
+    /// Another process changes the same enforcer, for longer than we wait.
+    #[error("{what}: another process has been changing this enforcer for 30 seconds{}\nhelp: see what it does; when it ends, however it ends, this can be done", by(*.pid))]
+    Busy {
+        /// What was attempted.
+        what: String,
+        /// The other process, if it can be told.
+        pid: Option<u32>,
+    },
+}
+
+/// `, process 4711`, where it is known.
+fn by(pid: Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(", process {pid}"))
 }
 
 impl Error {

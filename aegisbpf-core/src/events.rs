@@ -18,7 +18,8 @@ use nix::{
 use crate::{
     error::{Error, Result},
     event::Event,
-    kernel::Ring,
+    kept::Kept,
+    kernel::{Ring, blob, lock::Lock, pins::Pins},
     policy::{Rule, RuleId},
     table::Table,
 };
@@ -37,6 +38,8 @@ pub struct Events {
     labels: Labels,
     boot: SystemTime,
     stopped: Arc<AtomicBool>,
+    /// The right to read, where other processes could ask for it.
+    _reader: Option<Lock>,
 }
 
 /// Ends the iteration over [`Events`], from any thread or signal handler's thread.
@@ -57,7 +60,13 @@ impl Events {
             labels,
             boot: boot_time()?,
             stopped: Arc::default(),
+            _reader: None,
         })
+    }
+
+    pub(crate) fn holding(mut self, reader: Lock) -> Self {
+        self._reader = Some(reader);
+        self
     }
 
     /// A handle that ends the iteration.
@@ -121,7 +130,16 @@ impl AsFd for Events {
 
 /// The rules of the current policy and of the one before it, for events that were on their way.
 #[derive(Clone, Default)]
-pub(crate) struct Labels(Arc<RwLock<BTreeMap<RuleId, Arc<Rule>>>>);
+pub(crate) struct Labels(Arc<RwLock<Known>>);
+
+#[derive(Default)]
+struct Known {
+    rules: BTreeMap<RuleId, Arc<Rule>>,
+    /// Where policies are kept that other processes apply.
+    pins: Option<Pins>,
+    /// Up to here every id that was not found was looked for there.
+    looked_for: u32,
+}
 
 impl Labels {
     pub(crate) fn replace(&self, previous: &Table, current: &Table) {
@@ -130,15 +148,46 @@ impl Labels {
             .map(|(id, row)| (*id, Arc::clone(&row.rule)))
             .collect();
         // A poisoned lock only says that another thread panicked between two whole values.
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = rules;
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.rules = rules;
+    }
+
+    /// From now on, a rule that is not known is looked for among the policies that are pinned there.
+    pub(crate) fn watch(&self, pins: Pins) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.pins = Some(pins);
     }
 
     fn rule(&self, id: RuleId) -> Option<Arc<Rule>> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&id)
-            .cloned()
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rule) = known.rules.get(&id) {
+            return Some(Arc::clone(rule));
+        }
+        // Ids only grow: one that is older than the newest that was looked for belongs to a policy that is gone.
+        if known.pins.is_none() || id.number() <= known.looked_for {
+            return None;
+        }
+        drop(known);
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if known.look() {
+            known.looked_for = known.looked_for.max(id.number());
+        }
+        known.rules.get(&id).cloned()
+    }
+}
+
+impl Known {
+    /// Reads all policies that are kept. False if one was just being replaced: then the next event tries again.
+    fn look(&mut self) -> bool {
+        let Some(pins) = &self.pins else { return true };
+        let mut rules = BTreeMap::new();
+        for generation in pins.policies() {
+            let kept = blob::read(&pins.policy(generation)).and_then(|b| Kept::from_bytes(&b));
+            let Ok(kept) = kept else { return false };
+            rules.extend(kept.table.rows.into_iter().map(|(id, row)| (id, row.rule)));
+        }
+        self.rules = rules;
+        true
     }
 }
 

@@ -14,7 +14,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use nix::sys::stat::{major, makedev, minor};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// Bits of the kernel's `dev_t` that hold the minor number (`MINORBITS`).
 const MINOR_BITS: u32 = 20;
@@ -98,6 +98,14 @@ impl fmt::Display for FileId {
 impl Serialize for FileId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for FileId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
     }
 }
 

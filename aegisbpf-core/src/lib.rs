@@ -26,6 +26,7 @@ mod error;
 mod event;
 mod events;
 pub mod file_id;
+mod kept;
 mod kernel;
 mod mounts;
 pub mod policy;
@@ -36,7 +37,7 @@ mod table;
 
 pub use self::{
     backend::{Backend, Mode},
-    control::{Applied, Control},
+    control::{Applied, Control, PIN_DIR},
     dedup::{Dedup, Repeated},
     enforcer::{Enforcer, EnforcerBuilder, RING_BUFFER_BYTES, RULE_CAPACITY},
     error::{Error, Result, Source},

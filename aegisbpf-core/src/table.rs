@@ -6,16 +6,16 @@ use std::{
 };
 
 use aegisbpf_bpf::abi::{self, ObjectKey, RuleRef};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     FileId,
-    policy::{Class, Effect, Object, Policy, Rule, RuleId, Subject},
+    policy::{Class, Meaning, Policy, Rule, RuleId},
     resolve::{Reason, Resolution, Resolved},
 };
 
 /// What became of a rule on this host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum State {
@@ -62,7 +62,7 @@ impl Table {
         let known: HashMap<_, RuleId> = self
             .rows
             .iter()
-            .map(|(id, row)| (meaning(&row.rule), *id))
+            .map(|(id, row)| (row.rule.meaning(), *id))
             .collect();
         let mut next = Self {
             rows: BTreeMap::new(),
@@ -73,7 +73,7 @@ impl Table {
         let mut cgroups: HashMap<(Class, u64), RuleId> = HashMap::new();
         for (index, rule) in policy.iter() {
             let id = known
-                .get(&meaning(rule))
+                .get(&rule.meaning())
                 .copied()
                 .unwrap_or_else(|| next.fresh());
             // A file or a cgroup that several classes know is no repetition.
@@ -102,6 +102,34 @@ impl Table {
             );
         }
         next
+    }
+
+    /// The table that had these rows.
+    pub(crate) fn restore(
+        rows: impl IntoIterator<Item = (RuleId, Rule, State)>,
+        last_id: u32,
+    ) -> Self {
+        let row = |(id, rule, state)| {
+            let rule = Arc::new(rule);
+            (id, Row { rule, state })
+        };
+        Self {
+            rows: rows.into_iter().map(row).collect(),
+            last_id,
+        }
+    }
+
+    /// The greatest id that was ever given.
+    pub(crate) fn last_id(&self) -> u32 {
+        self.last_id
+    }
+
+    /// The id of each rule, by what it means.
+    pub(crate) fn ids(&self) -> HashMap<Meaning<'_>, RuleId> {
+        self.rows
+            .iter()
+            .map(|(id, row)| (row.rule.meaning(), *id))
+            .collect()
     }
 
     fn fresh(&mut self) -> RuleId {
@@ -154,8 +182,4 @@ impl Table {
         }
         filter
     }
-}
-
-fn meaning(rule: &Rule) -> (Effect, &Subject, crate::policy::Operation, &Object) {
-    (rule.effect, &rule.subject, rule.operation, &rule.object)
 }

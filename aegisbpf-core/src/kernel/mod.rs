@@ -1,12 +1,17 @@
 //! The running kernel: the only place that names aya. What leaves here are our own types and opaque errors.
 
+pub(crate) mod blob;
 pub mod capability;
 pub(crate) mod heap;
 mod hooks;
+mod links;
+pub(crate) mod lock;
 mod maps;
 mod modify_return;
 mod object;
+pub(crate) mod pins;
 mod private_mount;
+mod programs;
 mod runtime;
 #[doc(hidden)]
 pub mod selftest;
@@ -15,7 +20,7 @@ mod syscall;
 
 pub(crate) use self::maps::Ring;
 pub(crate) use self::{
-    maps::Maps,
-    object::{Loaded, Sizes},
+    maps::{Maps, Source},
+    object::{Loaded, Sizes, build},
     runtime::StatsSwitch,
 };

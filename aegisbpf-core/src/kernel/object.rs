@@ -1,19 +1,23 @@
 //! Loading a backend's object, and attaching and detaching its programs.
 
-use std::{collections::BTreeSet, thread};
+use std::collections::BTreeSet;
 
 use aegisbpf_bpf::names;
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    programs::{
-        Program, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun, lsm::LsmLinkId,
-        raw_trace_point::RawTracePointLinkId, trace_point::TracePointLinkId,
-    },
+    programs::{Program, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun},
 };
+
+use sha2::{Digest, Sha256};
 
 use super::{
     hooks::{self, Hook, Place},
-    private_mount, runtime,
+    links::{Link, Links},
+    maps::Source,
+    pins::Pins,
+    private_mount,
+    programs::Programs,
+    runtime,
 };
 use crate::{
     backend::Backend,
@@ -24,9 +28,9 @@ use crate::{
 
 /// A backend's programs, verified and in the kernel; attached or not.
 pub(crate) struct Loaded {
-    ebpf: Ebpf,
+    programs: Programs,
     hooks: Vec<Hook>,
-    links: Vec<(Hook, Link)>,
+    links: Links,
 }
 
 /// How large the maps are made that cannot grow.
@@ -36,13 +40,6 @@ pub(crate) struct Sizes {
     pub(crate) ring_buffer_bytes: u32,
     /// Rules that can have counters at once. The kernel takes 16 bytes for each, used or not.
     pub(crate) rules: u32,
-}
-
-/// Holds a program to its hook.
-enum Link {
-    Lsm(LsmLinkId),
-    Syscall(TracePointLinkId),
-    Raw(RawTracePointLinkId),
 }
 
 impl Loaded {
@@ -60,10 +57,7 @@ impl Loaded {
                     .into(),
             source: Some(source.into()),
         })?;
-        let bytes = match backend {
-            Backend::Lsm => aegisbpf_bpf::AEGIS,
-            Backend::Tracepoint => aegisbpf_bpf::OBSERVE,
-        };
+        let bytes = object(backend);
         let refused = |source: crate::error::Source, what: &str| refusal(backend, what, source);
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&btf))
@@ -73,7 +67,7 @@ impl Loaded {
             .map_err(|e| refused(e.into(), "the object"))?;
         let hooks = hooks::of(backend).to_vec();
         for hook in &hooks {
-            let program = program(&mut ebpf, hook.program)?;
+            let program = in_object(&mut ebpf, hook.program)?;
             let verified = match (program, hook.place) {
                 (Program::Lsm(lsm), Place::Lsm(name)) => lsm.load(name, &btf),
                 (Program::TracePoint(point), _) => point.load(),
@@ -83,15 +77,61 @@ impl Loaded {
             verified.map_err(|e| refused(e.into(), &hook.name()))?;
         }
         Ok(Self {
-            ebpf,
+            programs: Programs::Object(ebpf),
             hooks,
-            links: Vec::new(),
+            links: Links::Held(Vec::new()),
         })
     }
 
+    /// Opens what [`Loaded::pin`] left, from any process.
+    ///
+    /// # Errors
+    /// If something of it is not there.
+    pub(crate) fn open(backend: Backend, pins: &Pins) -> Result<Self> {
+        let hooks = hooks::of(backend).to_vec();
+        Ok(Self {
+            programs: Programs::open(pins, &hooks)?,
+            hooks,
+            links: Links::Pinned(pins.links()),
+        })
+    }
+
+    /// Pins every map and program of a loaded object, so that they outlive this process.
+    ///
+    /// # Errors
+    /// If the file system refuses, or something has that name already.
+    pub(crate) fn pin(&mut self, pins: &Pins) -> Result<()> {
+        let Programs::Object(ebpf) = &mut self.programs else {
+            return Err(Error::kernel("pinning programs", "they are pinned already"));
+        };
+        for (name, map) in ebpf.maps() {
+            map.pin(pins.map(name))
+                .map_err(|e| Error::kernel(format!("pinning the map {name}"), e))?;
+        }
+        let whoami: &mut RawTracePoint = in_object(ebpf, names::WHOAMI)?
+            .try_into()
+            .map_err(|e| Error::kernel("pinning programs", e))?;
+        whoami
+            .load()
+            .map_err(|e| Error::kernel("loading the program that tells who we are", e))?;
+        let names = self.hooks.iter().map(|hook| hook.program);
+        for name in names.chain([names::WHOAMI]) {
+            in_object(ebpf, name)?
+                .pin(pins.program(name))
+                .map_err(|e| Error::kernel(format!("pinning the program {name}"), e))?;
+        }
+        Ok(())
+    }
+
     /// The object, for the maps in it.
-    pub(crate) fn ebpf(&mut self) -> &mut Ebpf {
-        &mut self.ebpf
+    ///
+    /// # Errors
+    /// If there is none, since all is pinned.
+    pub(crate) fn maps(&mut self) -> Result<Source<'_>> {
+        match &mut self.programs {
+            Programs::Object(ebpf) => Ok(Source::Object(ebpf)),
+            Programs::Pinned(_) => Err(Error::kernel("taking the maps", "they are pinned")),
+        }
     }
 
     /// Our process id as the programs see it: the one of the initial pid name space.
@@ -100,14 +140,21 @@ impl Loaded {
     /// If the kernel does not run the program that tells.
     pub(crate) fn own_tgid(&mut self) -> Result<u32> {
         let failed = |e: ProgramError| Error::kernel("asking the kernel for our own process id", e);
-        let program: &mut RawTracePoint = program(&mut self.ebpf, names::WHOAMI)?
+        let loads = matches!(self.programs, Programs::Object(_));
+        let program: &mut RawTracePoint = self
+            .programs
+            .get_mut(names::WHOAMI)?
             .try_into()
             .map_err(failed)?;
-        program.load().map_err(failed)?;
+        if loads {
+            program.load().map_err(failed)?;
+        }
         let answer = program
             .test_run(RawTracePointRunOptions::new())
             .map_err(failed)?;
-        program.unload().map_err(failed)?;
+        if loads {
+            program.unload().map_err(failed)?;
+        }
         Ok(answer.return_value)
     }
 
@@ -116,20 +163,22 @@ impl Loaded {
     /// # Errors
     /// If the kernel refuses one that it must have.
     pub(crate) fn attach(&mut self, needs: &BTreeSet<Need>) -> Result<()> {
-        let before = self.links.len();
+        let before = self.links.attached(&self.hooks);
         let missing: Vec<Hook> = self
             .hooks
             .iter()
-            .filter(|h| needs.contains(&h.need))
-            .filter(|h| self.links.iter().all(|(l, _)| l != *h))
+            .filter(|hook| needs.contains(&hook.need) && !before.contains(hook))
             .copied()
             .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
         let needs_tracefs = missing.iter().any(|h| matches!(h.place, Place::Syscall(_)));
-        let (ebpf, links) = (&mut self.ebpf, &mut self.links);
+        let (programs, links) = (&mut self.programs, &mut self.links);
         let attach_all = || {
             for hook in missing {
-                match attach(ebpf, &hook) {
-                    Ok(link) => links.push((hook, link)),
+                match Link::attach(programs.get_mut(hook.program)?, &hook) {
+                    Ok(link) => links.hold(hook, link)?,
                     Err(_) if hook.optional => {}
                     Err(e) => return Err(e),
                 }
@@ -151,8 +200,9 @@ impl Loaded {
             attach_all()
         };
         if outcome.is_err() {
-            let added = self.links.split_off(before);
-            self.close(added)?;
+            let mut added = self.links.attached(&self.hooks);
+            added.retain(|hook| !before.contains(hook));
+            self.links.release(&added)?;
         }
         outcome
     }
@@ -162,41 +212,15 @@ impl Loaded {
     /// # Errors
     /// If the kernel refuses.
     pub(crate) fn detach_except(&mut self, needs: &BTreeSet<Need>) -> Result<()> {
-        let links = std::mem::take(&mut self.links);
-        let (keep, close) = links
-            .into_iter()
-            .partition(|(hook, _)| needs.contains(&hook.need));
-        self.links = keep;
-        self.close(close)
-    }
-
-    /// Closing a link waits until no program run is left that began before. The waits pass side by side.
-    fn close(&mut self, links: Vec<(Hook, Link)>) -> Result<()> {
-        let mut closing: Vec<Box<dyn Send>> = Vec::new();
-        for (hook, link) in links {
-            let failed = |e: ProgramError| Error::kernel(format!("detaching {}", hook.name()), e);
-            closing.push(match (program(&mut self.ebpf, hook.program)?, link) {
-                (Program::Lsm(p), Link::Lsm(id)) => Box::new(p.take_link(id).map_err(failed)?),
-                (Program::TracePoint(p), Link::Syscall(id)) => {
-                    Box::new(p.take_link(id).map_err(failed)?)
-                }
-                (Program::RawTracePoint(p), Link::Raw(id)) => {
-                    Box::new(p.take_link(id).map_err(failed)?)
-                }
-                _ => return Err(failed(ProgramError::UnexpectedProgramType)),
-            });
-        }
-        thread::scope(|scope| {
-            for link in closing {
-                scope.spawn(move || drop(link));
-            }
-        });
-        Ok(())
+        let mut close = self.links.attached(&self.hooks);
+        close.retain(|hook| !needs.contains(&hook.need));
+        self.links.release(&close)
     }
 
     /// Names of what is attached now, sorted.
     pub(crate) fn links(&self) -> Vec<String> {
-        let mut names: Vec<_> = self.links.iter().map(|(hook, _)| hook.name()).collect();
+        let attached = self.links.attached(&self.hooks);
+        let mut names: Vec<_> = attached.iter().map(Hook::name).collect();
         names.sort();
         names
     }
@@ -208,7 +232,7 @@ impl Loaded {
     pub(crate) fn runs(&self) -> Result<Vec<HookRuns>> {
         self.hooks
             .iter()
-            .filter_map(|hook| self.ebpf.program(hook.program).map(|p| (hook, p)))
+            .filter_map(|hook| self.programs.get(hook.program).map(|p| (hook, p)))
             .map(|(hook, program)| {
                 let fd = program.fd().map_err(|e| Error::kernel(hook.name(), e))?;
                 let info = runtime::ProgramFdInfo::read(fd)?;
@@ -228,7 +252,7 @@ impl Loaded {
     pub(crate) fn memory(&self) -> Result<u64> {
         self.hooks
             .iter()
-            .filter_map(|hook| self.ebpf.program(hook.program))
+            .filter_map(|hook| self.programs.get(hook.program))
             .map(|program| {
                 let fd = program
                     .fd()
@@ -239,26 +263,29 @@ impl Loaded {
     }
 }
 
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program> {
+fn object(backend: Backend) -> &'static [u8] {
+    match backend {
+        Backend::Lsm => aegisbpf_bpf::AEGIS,
+        Backend::Tracepoint => aegisbpf_bpf::OBSERVE,
+    }
+}
+
+/// A number that tells one build of a backend's programs from another.
+pub(crate) fn build(backend: Backend) -> u64 {
+    let digest = Sha256::digest(object(backend));
+    digest
+        .iter()
+        .take(size_of::<u64>())
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+fn in_object<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program> {
     ebpf.program_mut(name).ok_or_else(|| {
         Error::kernel(
             format!("finding the program {name}"),
             "it is not in the embedded object",
         )
     })
-}
-
-fn attach(ebpf: &mut Ebpf, hook: &Hook) -> Result<Link> {
-    let failed = |e: ProgramError| Error::kernel(format!("attaching {}", hook.name()), e);
-    match (program(ebpf, hook.program)?, hook.place) {
-        (Program::Lsm(p), Place::Lsm(_)) => p.attach().map(Link::Lsm),
-        (Program::TracePoint(p), Place::Syscall(point)) => {
-            p.attach("syscalls", point).map(Link::Syscall)
-        }
-        (Program::RawTracePoint(p), Place::Raw(point)) => p.attach(point).map(Link::Raw),
-        _ => Err(ProgramError::UnexpectedProgramType),
-    }
-    .map_err(failed)
 }
 
 fn refusal(backend: Backend, what: &str, source: crate::error::Source) -> Error {

@@ -9,9 +9,8 @@ use aya::{
 };
 
 use super::{
-    Maps, capability,
+    Maps, Source, capability,
     modify_return::{self, Modifier},
-    object::Sizes,
 };
 use crate::{
     FileId,
@@ -37,13 +36,7 @@ impl Selftest {
         let mut ebpf = EbpfLoader::new()
             .load(aegisbpf_bpf::SELFTEST)
             .map_err(failed)?;
-        let (maps, _) = Maps::take(
-            &mut ebpf,
-            Sizes {
-                ring_buffer_bytes: 1 << 18,
-                rules: 1 << 14,
-            },
-        )?;
+        let maps = Maps::take(&mut Source::Object(&mut ebpf), 1 << 18)?;
         let program: &mut RawTracePoint = program(&mut ebpf, names::TEST_DECIDE)?;
         program
             .load()

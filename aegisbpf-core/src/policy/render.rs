@@ -22,15 +22,20 @@ fn content(rule: &Rule) -> Content<'_> {
     (rule.meaning(), rule.note.as_deref(), rule.tags)
 }
 
-pub(super) fn render(policy: &Policy, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    writeln!(f, "version={}", policy.version())?;
+/// The rules in the order of canonical text.
+pub(super) fn sorted(policy: &Policy) -> Vec<&Rule> {
     let mut rules: Vec<&Rule> = policy.rules().iter().collect();
     rules.sort_unstable_by(|a, b| {
         let key = |rule| (section::rank(rule), content(rule));
         key(a).cmp(&key(b))
     });
+    rules
+}
+
+pub(super) fn render(policy: &Policy, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    writeln!(f, "version={}", policy.version())?;
     let mut current = None;
-    for rule in rules {
+    for rule in sorted(policy) {
         let section = rule.section();
         if current != Some(section) {
             writeln!(f, "\n[{section}]")?;

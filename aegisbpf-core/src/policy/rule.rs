@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::object::Object;
 use super::problem::Span;
@@ -12,7 +12,7 @@ use super::tags::Tags;
 
 /// The number of a rule in its policy, from 1. The kernel's maps, the counters and the events know rules by it;
 /// 0 stands for "no rule" there and is never given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RuleId(u32);
 

@@ -4,24 +4,24 @@ use aegisbpf_bpf::{
     abi::{ObjectKey, RuleRef},
     names,
 };
-use aya::{
-    Ebpf,
-    maps::{HashMap, MapData},
-};
+use aya::maps::{HashMap, MapData};
 
-use super::slotted::{Class, Slots, Slotted};
+use super::{
+    Source,
+    slotted::{Class, Slots, Slotted},
+};
 use crate::{error::Result, table::Table};
 
 type Hash<K, V> = HashMap<MapData, K, V>;
 
-/// Takes every class's maps out of a loaded object.
+/// Takes every class's maps out of a loaded object or out of pins.
 ///
 /// # Errors
 /// If one is missing or of another type.
-pub(super) fn all(ebpf: &mut Ebpf) -> Result<Vec<Box<dyn Slots>>> {
+pub(super) fn all(source: &mut Source<'_>) -> Result<Vec<Box<dyn Slots>>> {
     Ok(vec![
-        Box::new(Slotted::<Files>::take(ebpf)?),
-        Box::new(Slotted::<AllowedCgroups>::take(ebpf)?),
+        Box::new(Slotted::<Files>::take(source)?),
+        Box::new(Slotted::<AllowedCgroups>::take(source)?),
     ])
 }
 

@@ -2,6 +2,7 @@
 
 mod classes;
 mod slotted;
+mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,16 +10,13 @@ use aegisbpf_bpf::{
     abi::{self, CountKey, Counts, health},
     names,
 };
-use aya::{
-    Ebpf,
-    maps::{
-        Array, IterableMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues,
-        RingBuf,
-    },
+use aya::maps::{
+    Array, IterableMap, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues, RingBuf,
 };
 
 use self::slotted::Slots;
-use super::{object::Sizes, runtime};
+pub(crate) use self::source::Source;
+use super::runtime;
 use crate::{
     error::{Error, Result},
     stats::Health,
@@ -41,43 +39,55 @@ pub(crate) struct Maps {
     health: PerCpuArray<MapData, u64>,
     /// The maps that each generation has of its own, one for each class of entries.
     classes: Vec<Box<dyn Slots>>,
-    settings: abi::Control,
     /// Does nobody read the spare slot any more? False between a switch and the barrier after it.
     settled: bool,
-    sizes: Sizes,
+    ring_buffer_bytes: u32,
 }
 
 impl Maps {
-    /// Takes the maps out of a loaded object.
+    /// Takes the maps out of a loaded object or out of pins, all but the ring buffer.
     ///
     /// # Errors
     /// If one is missing or of another type: the object is not the one this library was built with.
-    pub(crate) fn take(ebpf: &mut Ebpf, sizes: Sizes) -> Result<(Self, Ring)> {
-        let maps = Self {
-            filter: take(ebpf, names::FILTER)?,
-            control: take(ebpf, names::CONTROL)?,
-            totals: take(ebpf, names::TOTALS)?,
-            by_cgroup: take(ebpf, names::BY_CGROUP)?,
-            health: take(ebpf, names::HEALTH)?,
-            classes: classes::all(ebpf)?,
-            settings: abi::Control::default(),
-            settled: true,
-            sizes,
-        };
-        Ok((maps, take(ebpf, names::EVENTS)?))
+    pub(crate) fn take(source: &mut Source<'_>, ring_buffer_bytes: u32) -> Result<Self> {
+        Ok(Self {
+            filter: source.take(names::FILTER)?,
+            control: source.take(names::CONTROL)?,
+            totals: source.take(names::TOTALS)?,
+            by_cgroup: source.take(names::BY_CGROUP)?,
+            health: source.take(names::HEALTH)?,
+            classes: classes::all(source)?,
+            // Another process may have died between a switch and its barrier.
+            settled: matches!(source, Source::Object(_)),
+            ring_buffer_bytes,
+        })
+    }
+
+    /// The ring buffer. Out of an object once; out of pins by the one who holds the reader's lock.
+    ///
+    /// # Errors
+    /// As [`Maps::take`].
+    pub(crate) fn ring(source: &mut Source<'_>) -> Result<Ring> {
+        source.take(names::EVENTS)
     }
 
     /// What the programs read of mode, sampling and generation.
-    pub(crate) fn settings(&self) -> abi::Control {
-        self.settings
+    ///
+    /// # Errors
+    /// If the kernel does not tell.
+    pub(crate) fn settings(&self) -> Result<abi::Control> {
+        self.control
+            .get(&0, 0)
+            .map(bytemuck::cast)
+            .map_err(failed("reading the enforcer's settings"))
     }
 
-    /// Changes mode, sampling or our own process id, in one write.
+    /// Changes mode, sampling or our own process id, in one write. Where others can write too, the caller holds the lock.
     ///
     /// # Errors
     /// If the kernel refuses; then nothing has changed.
     pub(crate) fn set(&mut self, change: impl FnOnce(&mut abi::Control)) -> Result<()> {
-        let mut settings = self.settings;
+        let mut settings = self.settings()?;
         change(&mut settings);
         self.control
             .set(
@@ -85,9 +95,7 @@ impl Maps {
                 bytemuck::cast::<_, [u8; size_of::<abi::Control>()]>(settings),
                 0,
             )
-            .map_err(failed("writing the enforcer's settings"))?;
-        self.settings = settings;
-        Ok(())
+            .map_err(failed("writing the enforcer's settings"))
     }
 
     /// Makes `next` the current policy, in place of `previous`. Any program run sees one or the other, whole.
@@ -96,7 +104,7 @@ impl Maps {
     /// # Errors
     /// If the kernel refuses; then the previous policy stands, whole.
     pub(crate) fn switch(&mut self, previous: &Table, next: &Table) -> Result<()> {
-        let most = self.sizes.rules as usize / 2;
+        let most = self.rule_capacity()?;
         if next.rows.len() > most {
             return Err(Error::unsupported(
                 format!("applying a policy of {} rules", next.rows.len()),
@@ -121,7 +129,7 @@ impl Maps {
             return Err(e);
         }
         for class in &mut self.classes {
-            class.commit();
+            class.discard();
         }
         self.settled = false;
         Ok(())
@@ -136,18 +144,51 @@ impl Maps {
     /// # Errors
     /// If the kernel refuses; then some memory of the old policy is held until the next switch.
     pub(crate) fn retire(&mut self, previous: &Table, next: &Table) -> Result<()> {
-        self.settle()?;
-        let spare = 1 - self.slot();
-        for class in &mut self.classes {
-            class.empty(spare)?;
-        }
+        self.empty_spare()?;
         self.write_filter(&next.filter())?;
         self.forget(&ids(previous).filter(|id| !has(next, *id)).collect())
     }
 
+    /// Takes away whatever a switch that was broken off, before or after its commit, left beside `current`.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub(crate) fn repair(&mut self, current: &Table) -> Result<()> {
+        self.settled = false;
+        self.empty_spare()?;
+        self.write_filter(&current.filter())?;
+        let counted = self
+            .totals
+            .keys()
+            .collect::<Result<Vec<u32>, _>>()
+            .map_err(failed("reading the rules' counters"))?;
+        self.forget(
+            &counted
+                .into_iter()
+                .filter(|id| !has(current, *id))
+                .collect(),
+        )
+    }
+
+    fn empty_spare(&mut self) -> Result<()> {
+        self.settle()?;
+        let spare = 1 - self.slot()?;
+        self.classes
+            .iter_mut()
+            .try_for_each(|class| class.empty(spare))
+    }
+
+    /// How many rules there is room for: old and new ones have counters side by side while a policy is replaced.
+    pub(crate) fn rule_capacity(&self) -> Result<usize> {
+        let totals = IterableMap::map(&self.totals)
+            .info()
+            .map_err(failed("asking for the size of the counters"))?;
+        Ok(totals.max_entries() as usize / 2)
+    }
+
     /// The barrier, if one is due.
     fn settle(&mut self) -> Result<()> {
-        let slot = self.slot();
+        let slot = self.slot()?;
         if let (false, Some(class)) = (self.settled, self.classes.first_mut()) {
             class.repeat(slot)?;
         }
@@ -179,14 +220,14 @@ impl Maps {
         self.write_filter(&both)?;
         // 3. The spare slot, which no program reads: the last switch waited until none did, or this does.
         self.settle()?;
-        let spare = 1 - self.slot();
+        let spare = 1 - self.slot()?;
         self.classes
             .iter_mut()
             .try_for_each(|class| class.place(spare))
     }
 
-    fn slot(&self) -> u32 {
-        self.settings.generation % SLOTS
+    fn slot(&self) -> Result<u32> {
+        Ok(self.settings()?.generation % SLOTS)
     }
 
     fn write_filter(&mut self, filter: &[u8]) -> Result<()> {
@@ -278,28 +319,16 @@ impl Maps {
             IterableMap::map(&self.by_cgroup),
             IterableMap::map(&self.health),
         ];
-        let mut total = u64::from(self.sizes.ring_buffer_bytes);
+        let mut total = u64::from(self.ring_buffer_bytes);
         for map in maps {
             total += runtime::map_memory(map.fd())?;
         }
+        let slot = self.slot()?;
         for class in &self.classes {
-            total += class.memory()?;
+            total += class.memory(slot)?.1;
         }
         Ok(total)
     }
-}
-
-fn take<T>(ebpf: &mut Ebpf, name: &str) -> Result<T>
-where
-    T: TryFrom<Map, Error = MapError>,
-{
-    let map = ebpf.take_map(name).ok_or_else(|| {
-        Error::kernel(
-            format!("finding the map {name}"),
-            "it is not in the embedded object",
-        )
-    })?;
-    T::try_from(map).map_err(|e| Error::kernel(format!("opening the map {name}"), e))
 }
 
 fn ids(table: &Table) -> impl Iterator<Item = u32> {

@@ -1,11 +1,13 @@
 //! Maps of which each generation of a policy has its own: an array of two in the kernel, one slot current, one spare.
 
+use std::io::ErrorKind;
+
 use aya::{
-    Ebpf, Pod,
-    maps::{ArrayOfMaps, HashMap, InnerMap, IterableMap, MapData, MapError},
+    Pod,
+    maps::{ArrayOfMaps, FromMapData, HashMap, InnerMap, IterableMap, MapData, MapError},
 };
 
-use super::{failed, take};
+use super::{Source, failed};
 use crate::{error::Result, kernel::runtime, table::Table};
 
 /// `BPF_F_NO_PREALLOC`: memory follows the number of entries. The inner maps must carry the same flags as
@@ -30,7 +32,7 @@ pub(super) type Entry<C> = (
 );
 
 /// A kind of map that can stand in a slot.
-pub(super) trait Inner: InnerMap + Sized {
+pub(super) trait Inner: InnerMap + FromMapData + Sized {
     type Key;
     type Value;
 
@@ -62,36 +64,45 @@ pub(super) trait Slots: Send + Sync {
     fn build(&mut self, table: &Table) -> Result<()>;
     /// Puts what was built into `slot`.
     fn place(&mut self, slot: u32) -> Result<()>;
-    /// What was built is the current generation now.
-    fn commit(&mut self);
-    /// Forgets what was built.
+    /// Lets go of what was built, whether it was placed or not.
     fn discard(&mut self);
-    /// Writes the current generation into `slot` once more, which waits for the programs that run (see `Maps::retire`).
+    /// Writes what is in `slot` there once more, which waits for the programs that run (see `Maps::retire`).
     fn repeat(&mut self, slot: u32) -> Result<()>;
     /// Puts an empty map into `slot`.
     fn empty(&mut self, slot: u32) -> Result<()>;
-    /// Bytes that the current generation holds in the kernel.
-    fn memory(&self) -> Result<u64>;
+    /// The class's name, and the bytes that `slot` holds in the kernel.
+    fn memory(&self, slot: u32) -> Result<(&'static str, u64)>;
 }
 
-/// The array of one class, with the inner map of its current generation and the one that is being built.
+/// The array of one class, with the inner map that is being built. What stands in its slots is asked of the kernel, since
+/// another process may have put it there.
 pub(super) struct Slotted<C: Class> {
     outer: ArrayOfMaps<MapData, C::Inner>,
-    current: Option<C::Inner>,
     next: Option<C::Inner>,
 }
 
 impl<C: Class> Slotted<C> {
-    /// Takes the class's array out of a loaded object.
+    /// Takes the class's array out of a loaded object or out of pins.
     ///
     /// # Errors
     /// If it is missing or of another type.
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self> {
+    pub(super) fn take(source: &mut Source<'_>) -> Result<Self> {
         Ok(Self {
-            outer: take(ebpf, C::NAME)?,
-            current: None,
+            outer: source.take(C::NAME)?,
             next: None,
         })
+    }
+}
+
+impl<C: Class> Slotted<C> {
+    /// What stands in `slot`; nothing before the first policy.
+    fn inner(&self, slot: u32) -> Result<Option<C::Inner>, MapError> {
+        match self.outer.get(&slot, 0) {
+            Ok(inner) => Ok(Some(inner)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(MapError::SyscallError(e)) if e.io_error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 }
 
@@ -117,20 +128,14 @@ impl<C: Class> Slots for Slotted<C> {
         }
     }
 
-    fn commit(&mut self) {
-        self.current = self.next.take();
-    }
-
     fn discard(&mut self) {
         self.next = None;
     }
 
     fn repeat(&mut self, slot: u32) -> Result<()> {
-        match &self.current {
-            Some(inner) => self
-                .outer
-                .set(slot, inner, 0)
-                .map_err(failed("waiting for the old policy's last users")),
+        let waiting = failed("waiting for the old policy's last users");
+        match self.inner(slot).map_err(&waiting)? {
+            Some(inner) => self.outer.set(slot, &inner, 0).map_err(&waiting),
             None => Ok(()),
         }
     }
@@ -141,10 +146,14 @@ impl<C: Class> Slots for Slotted<C> {
         self.outer.set(slot, &inner, 0).map_err(failed(what))
     }
 
-    fn memory(&self) -> Result<u64> {
-        match &self.current {
-            Some(inner) => runtime::map_memory(inner.data().fd()),
-            None => Ok(0),
-        }
+    fn memory(&self, slot: u32) -> Result<(&'static str, u64)> {
+        let inner = self
+            .inner(slot)
+            .map_err(failed("looking at the current policy's maps"))?;
+        let bytes = match inner {
+            Some(inner) => runtime::map_memory(inner.data().fd())?,
+            None => 0,
+        };
+        Ok((C::NAME, bytes))
     }
 }

@@ -1,0 +1,98 @@
+//! Reading what was counted.
+
+use super::Control;
+use crate::{
+    error::Result,
+    kernel::StatsSwitch,
+    policy::RuleId,
+    stats::{CgroupStats, HookRuns, RuleStats, Stats},
+};
+
+impl Control {
+    /// All counters now.
+    ///
+    /// # Errors
+    /// If the kernel does not tell.
+    pub fn stats(&self) -> Result<Stats> {
+        let settings = self.maps.settings()?;
+        let kept = self.current()?;
+        let totals = self.maps.totals()?;
+        let rules = kept.table.rows.iter().map(|(id, row)| {
+            let counts = totals.get(&id.number()).copied().unwrap_or_default();
+            RuleStats {
+                rule: *id,
+                label: row.rule.label(),
+                entry: row.rule.entry(),
+                origin: row.rule.origin.clone(),
+                effect: row.rule.effect,
+                operation: row.rule.operation,
+                state: row.state.clone(),
+                audited: counts.audited,
+                denied: counts.denied,
+                exempted: counts.exempted,
+            }
+        });
+        let rules: Vec<_> = rules.collect();
+        let mut cgroups: Vec<_> = self
+            .maps
+            .by_cgroup()?
+            .into_iter()
+            .filter_map(|(key, counts)| {
+                Some(CgroupStats {
+                    rule: RuleId::new(key.rule)?,
+                    cgroup: key.cgroup,
+                    audited: counts.audited,
+                    denied: counts.denied,
+                    exempted: counts.exempted,
+                })
+            })
+            .collect();
+        cgroups.sort_by_key(|c| {
+            (
+                std::cmp::Reverse(c.audited + c.denied + c.exempted),
+                c.rule,
+                c.cgroup,
+            )
+        });
+        Ok(Stats {
+            backend: self.backend,
+            mode: self.mode(),
+            links: self.links(),
+            generation: settings.generation,
+            rules,
+            cgroups,
+            health: self.maps.health()?,
+            kernel_memory: self.kernel_memory()?,
+        })
+    }
+
+    /// Bytes that maps and programs hold in the kernel. Exact since Linux 6.4; before that an upper bound.
+    ///
+    /// # Errors
+    /// If the kernel does not tell.
+    pub fn kernel_memory(&self) -> Result<u64> {
+        Ok(self.maps.memory()? + self.loaded.memory()?)
+    }
+
+    /// Switches the counting of hook runs (`BPF_ENABLE_STATS`), which costs every BPF program on the machine some tens
+    /// of nanoseconds a run. Off by default, and off again when the enforcer is dropped.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn count_runs(&mut self, on: bool) -> Result<()> {
+        self.counting = match (on, self.counting.take()) {
+            (true, Some(counting)) => Some(counting),
+            (true, None) => Some(StatsSwitch::on()?),
+            (false, _) => None,
+        };
+        Ok(())
+    }
+
+    /// Runs and time of each hook while [`Control::count_runs`] was on.
+    ///
+    /// # Errors
+    /// If the kernel does not tell.
+    pub fn hook_runs(&self) -> Result<Vec<HookRuns>> {
+        self.loaded.runs()
+    }
+}

@@ -1,0 +1,70 @@
+//! The verified programs of a backend, by name: out of a loaded object, or out of pins.
+
+use std::collections::BTreeMap;
+
+use aegisbpf_bpf::names;
+use aya::{
+    Ebpf,
+    programs::{Lsm, Program, ProgramError, RawTracePoint, TracePoint},
+};
+
+use super::{
+    hooks::{Hook, Place},
+    pins::Pins,
+};
+use crate::error::{Error, Result};
+
+/// Where the programs are.
+pub(super) enum Programs {
+    /// In the object that this process loaded. They end with it.
+    Object(Ebpf),
+    /// In a bpf file system; these are our handles.
+    Pinned(BTreeMap<&'static str, Program>),
+}
+
+impl Programs {
+    /// Opens the programs of `hooks`, and the one that tells who we are.
+    ///
+    /// # Errors
+    /// If one is not there or is of another kind.
+    pub(super) fn open(pins: &Pins, hooks: &[Hook]) -> Result<Self> {
+        let mut programs = BTreeMap::new();
+        for hook in hooks {
+            let path = pins.program(hook.program);
+            let opened = match hook.place {
+                Place::Lsm(_) => Lsm::from_pin(path).map(Program::Lsm),
+                Place::Syscall(_) => TracePoint::from_pin(path).map(Program::TracePoint),
+                Place::Raw(_) => RawTracePoint::from_pin(path).map(Program::RawTracePoint),
+            };
+            programs.insert(hook.program, opened.map_err(|e| missing(hook.program, e))?);
+        }
+        let whoami = RawTracePoint::from_pin(pins.program(names::WHOAMI))
+            .map_err(|e| missing(names::WHOAMI, e))?;
+        programs.insert(names::WHOAMI, Program::RawTracePoint(whoami));
+        Ok(Self::Pinned(programs))
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Program> {
+        match self {
+            Self::Object(ebpf) => ebpf.program(name),
+            Self::Pinned(programs) => programs.get(name),
+        }
+    }
+
+    pub(super) fn get_mut(&mut self, name: &str) -> Result<&mut Program> {
+        match self {
+            Self::Object(ebpf) => ebpf.program_mut(name),
+            Self::Pinned(programs) => programs.get_mut(name),
+        }
+        .ok_or_else(|| {
+            Error::kernel(
+                format!("finding the program {name}"),
+                "it is not in the embedded object",
+            )
+        })
+    }
+}
+
+fn missing(name: &str, e: ProgramError) -> Error {
+    Error::kernel(format!("opening the pinned program {name}"), e)
+}
