@@ -6,6 +6,7 @@
 //! harness and the command `aegisbpf measure` both stand on it.
 #![forbid(unsafe_code)]
 
+pub mod cgroup;
 pub mod cpu;
 pub mod errors;
 pub mod guard;

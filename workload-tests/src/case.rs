@@ -16,6 +16,7 @@ use crate::{
     alone::Alone,
     budget::Budget,
     guard::{self, GuardError, RemoteGuard, sha256},
+    leftovers,
     options::Options,
     scratch::{self, Scratch},
     workload::{Requirement, Workload, missing},
@@ -74,7 +75,7 @@ pub fn run_case(
         ));
     }
     let _alone = Alone::new()?;
-    for leftover in scratch::remove_leftovers(&scratch::parent())? {
+    for leftover in leftovers::remove(&scratch::parent())? {
         progress.note(&format!(
             "removed {}, left behind by a killed run",
             leftover.display()
@@ -96,9 +97,9 @@ pub fn run_case(
     let data = scratch.path().join("workload");
     fs::create_dir(&data)?;
     progress.phase("preparing data");
-    let mut session = workload.prepare(&data)?;
+    let mut prepared = workload.prepare(&data)?;
     let plan = plan(workload, options, &guard);
-    let record = run(&plan, session.as_mut(), &mut guard, progress)?;
+    let record = run(&plan, prepared.session.as_mut(), &mut guard, progress)?;
     let reports = options.report_dir.join(workload.name().replace("::", "-"));
     write_reports(&record, &reports)?;
     Ok(Outcome::Measured(Box::new(Measured { record, reports })))

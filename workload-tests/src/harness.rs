@@ -139,10 +139,11 @@ fn end(verdict: &str, attached: bool, reason: &str) -> CaseEnd {
 mod tests {
     use std::{fs, path::Path};
 
-    use aegisbpf_measure::workload::Session;
-
     use super::*;
-    use crate::{scratch, workload::Requirement};
+    use crate::{
+        scratch,
+        workload::{Prepared, Requirement},
+    };
 
     #[test]
     fn only_pass_is_a_pass() {
@@ -176,8 +177,12 @@ mod tests {
             [
                 "web::embedded",
                 "web::nginx_static",
+                "db::embedded",
+                "db::postgres",
                 "files::many_small",
-                "files::grep_large"
+                "files::grep_large",
+                "files::awk_sum",
+                "files::backup"
             ]
         );
         assert!(trials.iter().all(Trial::has_ignored_flag));
@@ -202,7 +207,7 @@ mod tests {
             }]
         }
 
-        fn prepare(&self, _: &Path) -> Result<Box<dyn Session>, BoxError> {
+        fn prepare(&self, _: &Path) -> Result<Prepared, BoxError> {
             panic!("prepared without its program")
         }
     }

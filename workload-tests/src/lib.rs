@@ -9,6 +9,7 @@ pub mod budget;
 pub mod case;
 pub mod corpus;
 pub mod harness;
+pub mod leftovers;
 pub mod load;
 pub mod options;
 pub mod scratch;

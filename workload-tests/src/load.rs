@@ -1,12 +1,15 @@
-//! HTTP load over loopback: one thread, a few keep-alive connections, every reply verified byte by byte.
+//! Load, open loop and closed, with every answer verified.
 //!
-//! [`schedule`] says what is due when, [`connection`] carries one request at a time (no pipelining), and
-//! [`generator`] brings both together in one `poll` loop for the open and the closed kind of load.
+//! [`schedule`] says what is due when. For HTTP [`connection`] carries one request at a time (no pipelining), and
+//! [`generator`] brings both together in one `poll` loop. [`clients`] are threads with a blocking connection each,
+//! for databases.
 
+pub mod clients;
 pub mod connection;
 pub mod generator;
 pub mod http;
 pub mod schedule;
 
+pub use clients::{Client, Clients, Worker};
 pub use generator::{Generator, LoadError};
 pub use http::{Page, Target};

@@ -1,9 +1,6 @@
 //! What people choose by environment variables, read once and before anything starts.
 
-use std::{
-    env, fs, io,
-    path::{Path, PathBuf},
-};
+use std::{env, fs, io, path::PathBuf};
 
 use aegisbpf_core::{Backend, Mode};
 use aegisbpf_rig::guard::PolicyText;
@@ -11,6 +8,7 @@ use aegisbpf_rig::guard::PolicyText;
 use crate::{
     budget::{Budget, UnknownBudget},
     thresholds::{ThresholdsError, ThresholdsFile},
+    workload::target_directory,
 };
 
 /// Environment variable: `1` fails what is only inconclusive.
@@ -144,12 +142,8 @@ fn word<T: Copy>(
 
 /// `aegis-reports` in the target directory that this program was built in.
 fn default_report_dir() -> PathBuf {
-    let program = env::current_exe().unwrap_or_default();
-    let built_by_cargo = program
-        .ancestors()
-        .find(|directory| directory.join("CACHEDIR.TAG").exists());
-    built_by_cargo
-        .unwrap_or(Path::new("."))
+    target_directory()
+        .unwrap_or_else(|| PathBuf::from("."))
         .join("aegis-reports")
 }
 

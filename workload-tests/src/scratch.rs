@@ -5,20 +5,20 @@
 
 use std::{
     env, fs, io,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process,
 };
 
-use nix::unistd::Uid;
+use aegisbpf_rig::cgroup::PREFIX;
 use tempfile::TempDir;
+
+use crate::leftovers;
 
 /// Environment variable that moves scratch directories to another file system.
 pub const SCRATCH_VARIABLE: &str = "AEGIS_SCRATCH";
 
-const PREFIX: &str = "aegis-wl-";
-
-/// A directory that could not be made or swept.
+/// A directory that could not be made.
 #[derive(Debug, thiserror::Error)]
 #[error("scratch directory in {}: {source}; set {SCRATCH_VARIABLE} to a writable directory", parent.display())]
 pub struct ScratchError {
@@ -26,7 +26,7 @@ pub struct ScratchError {
     source: io::Error,
 }
 
-/// A private directory (mode 0700), removed on drop.
+/// A private directory, removed on drop. Nobody else can list it; servers that are not root can pass through it.
 #[derive(Debug)]
 pub struct Scratch(TempDir);
 
@@ -46,7 +46,7 @@ impl Scratch {
     pub fn new_in(parent: &Path) -> Result<Self, ScratchError> {
         tempfile::Builder::new()
             .prefix(&format!("{PREFIX}{}-", process::id()))
-            .permissions(fs::Permissions::from_mode(0o700))
+            .permissions(fs::Permissions::from_mode(0o711))
             .tempdir_in(parent)
             .map(Self)
             .map_err(|source| ScratchError {
@@ -62,77 +62,33 @@ impl Scratch {
     }
 }
 
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // A mount that a broken case left in there must not be emptied with the rest.
+        if leftovers::unmount_below(self.path()).is_err() {
+            self.0.disable_cleanup(true);
+        }
+    }
+}
+
 /// Where scratch directories go: `$AEGIS_SCRATCH`, or the system's directory for temporary files.
 #[must_use]
 pub fn parent() -> PathBuf {
     env::var_os(SCRATCH_VARIABLE).map_or_else(env::temp_dir, PathBuf::from)
 }
 
-/// Removes what killed runs left in `parent` and returns what was removed. Directories of other users, of living
-/// processes, and anything that is not a directory are left alone.
-///
-/// # Errors
-/// If `parent` cannot be read, or a leftover cannot be removed.
-pub fn remove_leftovers(parent: &Path) -> Result<Vec<PathBuf>, ScratchError> {
-    let fail = |source| ScratchError {
-        parent: parent.to_owned(),
-        source,
-    };
-    let mut removed = Vec::new();
-    for entry in fs::read_dir(parent).map_err(fail)? {
-        let entry = entry.map_err(fail)?;
-        let Some(owner) = entry.file_name().to_str().and_then(owner) else {
-            continue;
-        };
-        // A directory entry's metadata does not follow links, so a planted link is not followed either.
-        let Ok(metadata) = entry.metadata() else {
-            continue;
-        };
-        let ours = metadata.is_dir() && metadata.uid() == Uid::effective().as_raw();
-        if ours && !Path::new("/proc").join(owner.to_string()).exists() {
-            fs::remove_dir_all(entry.path()).map_err(fail)?;
-            removed.push(entry.path());
-        }
-    }
-    Ok(removed)
-}
-
-fn owner(name: &str) -> Option<u32> {
-    name.strip_prefix(PREFIX)?.split_once('-')?.0.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
-
-    #[test]
-    fn leftovers_of_dead_runs_are_removed_and_nothing_else() {
-        let parent = tempfile::tempdir().unwrap();
-        let mut gone = process::Command::new("true").spawn().unwrap();
-        gone.wait().unwrap();
-        let dead = parent.path().join(format!("{PREFIX}{}-abc", gone.id()));
-        let foreign = parent.path().join("aegis-wl-notes");
-        let linked = parent.path().join(format!("{PREFIX}{}-link", gone.id()));
-        fs::create_dir_all(dead.join("sub")).unwrap();
-        fs::create_dir(&foreign).unwrap();
-        std::os::unix::fs::symlink(&foreign, &linked).unwrap();
-        let living = Scratch::new_in(parent.path()).unwrap();
-
-        assert_eq!(
-            remove_leftovers(parent.path()).unwrap(),
-            std::slice::from_ref(&dead)
-        );
-
-        assert!(!dead.exists());
-        assert!(living.path().exists() && foreign.exists() && linked.exists());
-    }
 
     #[test]
     fn a_scratch_directory_is_private_and_goes_with_its_owner() {
         let parent = tempfile::tempdir().unwrap();
         let scratch = Scratch::new_in(parent.path()).unwrap();
         let path = scratch.path().to_owned();
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o711);
         drop(scratch);
         assert!(!path.exists());
     }

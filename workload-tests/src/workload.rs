@@ -1,12 +1,17 @@
 //! What every workload is: a name, what it needs, and how a session of it is prepared.
 
 use std::{
-    env, fmt,
+    env, fmt, fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use aegisbpf_measure::workload::{BoxError, Session};
+use aegisbpf_rig::cgroup::Cgroup;
 use nix::unistd::Uid;
+
+/// Environment variable that names another directory of sources.
+pub const SOURCES_VARIABLE: &str = "AEGIS_SOURCES";
 
 /// One workload. Making the value starts nothing; [`Workload::prepare`] does.
 pub trait Workload: Send + Sync {
@@ -23,7 +28,35 @@ pub trait Workload: Send + Sync {
     ///
     /// # Errors
     /// If the data cannot be written or a server does not come up.
-    fn prepare(&self, scratch: &Path) -> Result<Box<dyn Session>, BoxError>;
+    fn prepare(&self, scratch: &Path) -> Result<Prepared, BoxError>;
+}
+
+/// A workload that is ready to run.
+pub struct Prepared {
+    /// What the engine runs.
+    pub session: Box<dyn Session>,
+    /// Files that a small share of the operations opens, one in a hundred or so. The variant in which the policy
+    /// hits has rules for them.
+    pub sensitive: Vec<PathBuf>,
+}
+
+impl Prepared {
+    /// Of a session and the files that it opens now and then.
+    #[must_use]
+    pub fn new(session: impl Session + 'static, sensitive: Vec<PathBuf>) -> Self {
+        Self {
+            session: Box::new(session),
+            sensitive,
+        }
+    }
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared")
+            .field("sensitive", &self.sensitive)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Something that a machine has or lacks.
@@ -34,6 +67,20 @@ pub enum Requirement {
         /// File name of the program.
         name: &'static str,
         /// Debian package.
+        package: &'static str,
+    },
+    /// A program where only its Debian package has it, and the package.
+    Packaged {
+        /// The program's path, in which `*` stands for a version.
+        path: &'static str,
+        /// Debian package.
+        package: &'static str,
+    },
+    /// A cgroup2 directory that we may write to.
+    Cgroup,
+    /// The sources of a Debian package, unpacked by `cargo xtask setup`.
+    Sources {
+        /// Debian's name of the source package.
         package: &'static str,
     },
     /// Root: loading BPF programs needs it.
@@ -48,6 +95,9 @@ impl Requirement {
     pub fn is_met(&self) -> bool {
         match self {
             Self::Program { name, .. } => find_program(name).is_some(),
+            Self::Packaged { path, .. } => find_packaged(path).is_some(),
+            Self::Cgroup => Cgroup::new("probe").is_ok(),
+            Self::Sources { package } => sources(package).is_some(),
             Self::Root => Uid::effective().is_root(),
             Self::Btf => Path::new("/sys/kernel/btf/vmlinux").exists(),
         }
@@ -59,6 +109,9 @@ impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Program { name, package } => write!(f, "{name} not found: apt-get install {package}"),
+            Self::Packaged { path, package } => write!(f, "{path} not found: apt-get install {package}"),
+            Self::Cgroup => f.write_str("no cgroup2 directory to write to: run as root, with a cgroup2 file system mounted (mount -t cgroup2 none /sys/fs/cgroup/unified)"),
+            Self::Sources { package } => write!(f, "the sources of {package} not found: cargo xtask setup"),
             Self::Root => f.write_str("not root: loading BPF programs needs it; run as root, for example with sudo -E"),
             Self::Btf => f.write_str("/sys/kernel/btf/vmlinux not found: boot a kernel built with CONFIG_DEBUG_INFO_BTF=y"),
         }
@@ -86,6 +139,59 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
+/// Finds a program by a path in which one component may be `*`, for a version; the newest of them.
+#[must_use]
+pub fn find_packaged(path: &str) -> Option<PathBuf> {
+    let Some((before, after)) = path.split_once("*/") else {
+        return Some(PathBuf::from(path)).filter(|program| program.is_file());
+    };
+    let version = |directory: &PathBuf| -> Option<u64> {
+        let name = directory.file_name()?.to_str()?;
+        name.split('.').next()?.parse().ok()
+    };
+    let versions = fs::read_dir(before).into_iter().flatten().flatten();
+    versions
+        .map(|entry| entry.path())
+        .filter(|directory| directory.join(after).is_file())
+        .max_by_key(version)
+        .map(|directory| directory.join(after))
+}
+
+/// Where `cargo xtask setup` puts the sources of Debian packages: `workload-sources` in cargo's target directory.
+#[must_use]
+pub fn sources(package: &str) -> Option<PathBuf> {
+    let directory = env::var_os(SOURCES_VARIABLE)
+        .map(PathBuf::from)
+        .or_else(|| target_directory().map(|target| target.join("workload-sources")))?
+        .join(package);
+    directory.is_dir().then_some(directory)
+}
+
+/// The target directory that this program was built in.
+#[must_use]
+pub fn target_directory() -> Option<PathBuf> {
+    let program = env::current_exe().ok()?;
+    let built_by_cargo = program
+        .ancestors()
+        .find(|directory| directory.join("CACHEDIR.TAG").exists())?;
+    Some(built_by_cargo.to_owned())
+}
+
+/// What a program says of its version, in one line; that it is absent, if it is.
+#[must_use]
+pub fn version(program: Option<PathBuf>, argument: &str) -> String {
+    let Some(program) = program else {
+        return "absent".to_owned();
+    };
+    let output = Command::new(program).arg(argument).output();
+    let text = output.map_or_else(
+        |error| error.to_string(),
+        // nginx and node disagree about where it belongs.
+        |output| String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+    );
+    text.lines().next().unwrap_or("unknown").trim().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +206,22 @@ mod tests {
         assert_eq!(
             absent.to_string(),
             "no-such-server not found: apt-get install no-such-server-light"
+        );
+    }
+
+    #[test]
+    fn the_newest_version_of_a_packaged_program_is_found() {
+        let root = tempfile::tempdir().unwrap();
+        let path = format!("{}/*/bin/server", root.path().display());
+        assert_eq!(find_packaged(&path), None);
+        for version in ["9.6", "15", "13"] {
+            fs::create_dir_all(root.path().join(version).join("bin")).unwrap();
+            fs::write(root.path().join(version).join("bin/server"), "").unwrap();
+        }
+        fs::create_dir(root.path().join("17")).unwrap();
+        assert_eq!(
+            find_packaged(&path),
+            Some(root.path().join("15/bin/server"))
         );
     }
 

@@ -2,9 +2,15 @@
 
 use crate::{budget::Budget, workload::Workload};
 
+mod bank;
 mod batch;
+pub mod db_embedded;
+pub mod db_postgres;
+pub mod files_awk_sum;
+pub mod files_backup;
 pub mod files_grep_large;
 pub mod files_many_small;
+mod program;
 pub mod web_embedded;
 pub mod web_nginx_static;
 
@@ -14,9 +20,13 @@ pub fn all(budget: Budget) -> Vec<Box<dyn Workload>> {
     vec![
         Box::new(web_embedded::Embedded),
         Box::new(web_nginx_static::NginxStatic),
+        Box::new(db_embedded::Embedded),
+        Box::new(db_postgres::Postgres),
         Box::new(files_many_small::ManySmall),
         Box::new(files_grep_large::GrepLarge {
             mebibytes: budget.log_mebibytes(),
         }),
+        Box::new(files_awk_sum::AwkSum),
+        Box::new(files_backup::Backup),
     ]
 }

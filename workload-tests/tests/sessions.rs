@@ -6,9 +6,10 @@ use std::{fs, time::Duration};
 use aegisbpf_measure::workload::{Block, Kind, Load, Sample};
 use workload_tests::{
     scratch::Scratch,
-    workload::{Workload, missing},
+    workload::{Prepared, Workload, missing},
     workloads::{
-        files_grep_large::GrepLarge, files_many_small::ManySmall, web_embedded::Embedded,
+        db_embedded, db_postgres::Postgres, files_awk_sum::AwkSum, files_backup::Backup,
+        files_grep_large::GrepLarge, files_many_small::ManySmall, web_embedded,
         web_nginx_static::NginxStatic,
     },
 };
@@ -21,7 +22,13 @@ fn samples(workload: &dyn Workload) -> Vec<Sample> {
         return Vec::new();
     }
     let scratch = Scratch::new().unwrap();
-    let mut session = workload.prepare(scratch.path()).unwrap();
+    let Prepared {
+        mut session,
+        sensitive,
+    } = workload.prepare(scratch.path()).unwrap();
+    for path in &sensitive {
+        assert!(path.is_file(), "{}", path.display());
+    }
     assert!(session.opens_per_operation() > 0.0);
     let closed = Block {
         seed: 1,
@@ -69,7 +76,7 @@ fn check(workload: &dyn Workload) {
 
 #[test]
 fn web_embedded_answers_with_verified_files() {
-    check(&Embedded);
+    check(&web_embedded::Embedded);
 }
 
 #[test]
@@ -85,4 +92,24 @@ fn files_many_small_finds_every_needle() {
 #[test]
 fn files_grep_large_finds_every_needle() {
     check(&GrepLarge { mebibytes: 16 });
+}
+
+#[test]
+fn files_awk_sum_adds_up() {
+    check(&AwkSum);
+}
+
+#[test]
+fn files_backup_archives_every_file() {
+    check(&Backup);
+}
+
+#[test]
+fn db_embedded_keeps_its_books_balanced() {
+    check(&db_embedded::Embedded);
+}
+
+#[test]
+fn db_postgres_keeps_its_books_balanced() {
+    check(&Postgres);
 }

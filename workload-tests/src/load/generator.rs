@@ -163,10 +163,6 @@ struct Tally {
 
 impl Tally {
     fn new() -> Self {
-        let histogram = || {
-            Histogram::new_with_bounds(1, LATENCY_LIMIT, 3)
-                .expect("1 < limit, and 3 digits are allowed")
-        };
         Self {
             counting: false,
             middle: None,
@@ -355,6 +351,11 @@ fn reopen(connection: &mut Connection, address: SocketAddr) -> Result<(), LoadEr
         .map_err(|source| LoadError::Connect { address, source })
 }
 
-fn nanos(duration: Duration) -> u64 {
+/// An empty histogram of latencies: 3 significant digits.
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_LIMIT, 3).expect("1 < limit, and 3 digits are allowed")
+}
+
+pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -12,7 +12,7 @@ use aegisbpf_measure::workload::{Block, BoxError, Kind, Sample, Session};
 use crate::{
     corpus::{self, NEEDLE, Tree},
     cpu::CpuClock,
-    workload::{Requirement, Workload},
+    workload::{Prepared, Requirement, Workload},
     workloads::batch,
 };
 
@@ -44,9 +44,10 @@ impl Workload for ManySmall {
         &[]
     }
 
-    fn prepare(&self, scratch: &Path) -> Result<Box<dyn Session>, BoxError> {
+    fn prepare(&self, scratch: &Path) -> Result<Prepared, BoxError> {
         let root = scratch.join("tree");
         let needles = corpus::text_tree(&root, TREE, SEED)?;
+        let sensitive = one_in_a_hundred(&root, TREE);
         let mut session = ManySmallSession {
             root,
             needles,
@@ -57,8 +58,15 @@ impl Workload for ManySmall {
         let start = Instant::now();
         session.pass()?;
         session.passes = batch::passes(start.elapsed());
-        Ok(Box::new(session))
+        Ok(Prepared::new(session, sensitive))
     }
+}
+
+/// The first file of each directory: one in a hundred.
+pub(crate) fn one_in_a_hundred(root: &Path, tree: Tree) -> Vec<PathBuf> {
+    (0..tree.directories)
+        .map(|directory| root.join(format!("d{directory:03}/f000.txt")))
+        .collect()
 }
 
 struct ManySmallSession {

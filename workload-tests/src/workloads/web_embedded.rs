@@ -24,7 +24,7 @@ use crate::{
     corpus::{self, file_name},
     cpu::CpuClock,
     load::{Generator, Page, Target},
-    workload::{Requirement, Workload},
+    workload::{Prepared, Requirement, Workload},
 };
 
 pub(crate) const FILES: usize = 1_000;
@@ -49,7 +49,7 @@ impl Workload for Embedded {
         &[]
     }
 
-    fn prepare(&self, scratch: &Path) -> Result<Box<dyn Session>, BoxError> {
+    fn prepare(&self, scratch: &Path) -> Result<Prepared, BoxError> {
         let root = scratch.join("www");
         let pages = pages(&root)?;
         let log = scratch.join("access.log");
@@ -61,11 +61,12 @@ impl Workload for Embedded {
             },
             CONNECTIONS,
         )?;
-        Ok(Box::new(EmbeddedSession {
+        let session = EmbeddedSession {
             generator,
             server,
             log,
-        }))
+        };
+        Ok(Prepared::new(session, one_in_a_hundred(&root)))
     }
 }
 
@@ -77,6 +78,12 @@ pub(crate) fn pages(root: &Path) -> Result<Vec<Page>, BoxError> {
         .enumerate()
         .map(|(index, body)| Page::new(&format!("/{}", file_name(index)), body))
         .collect())
+}
+
+/// Every hundredth of the files, which are asked for evenly.
+pub(crate) fn one_in_a_hundred(root: &Path) -> Vec<PathBuf> {
+    let every = (0..FILES).step_by(100);
+    every.map(|index| root.join(file_name(index))).collect()
 }
 
 /// Empties an access log, so that a long session does not fill the disk.

@@ -4,7 +4,6 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::Command,
     time::Duration,
 };
 
@@ -14,8 +13,10 @@ use nix::unistd::Uid;
 use crate::{
     load::{Generator, Target},
     service::{Clocks, Service},
-    workload::{Requirement, Workload, find_program},
-    workloads::web_embedded::{CONNECTIONS, FILE_SIZE, FILES, SEED, empty, pages},
+    workload::{Prepared, Requirement, Workload, find_program, version},
+    workloads::web_embedded::{
+        CONNECTIONS, FILE_SIZE, FILES, SEED, empty, one_in_a_hundred, pages,
+    },
 };
 
 const NGINX: Requirement = Requirement::Program {
@@ -35,7 +36,7 @@ impl Workload for NginxStatic {
     fn configuration(&self) -> String {
         format!(
             "files {FILES} x {FILE_SIZE}, connections {CONNECTIONS}, data seed {SEED}, worker 1, {}",
-            version()
+            version(find_program("nginx"), "-v")
         )
     }
 
@@ -43,18 +44,13 @@ impl Workload for NginxStatic {
         &[NGINX]
     }
 
-    fn prepare(&self, scratch: &Path) -> Result<Box<dyn Session>, BoxError> {
-        Ok(Box::new(NginxSession::prepare(scratch)?))
+    fn prepare(&self, scratch: &Path) -> Result<Prepared, BoxError> {
+        let session = NginxSession::prepare(scratch)?;
+        Ok(Prepared::new(
+            session,
+            one_in_a_hundred(&scratch.join("www")),
+        ))
     }
-}
-
-fn version() -> String {
-    let output =
-        find_program("nginx").and_then(|nginx| Command::new(nginx).arg("-v").output().ok());
-    output.map_or_else(
-        || "nginx absent".to_owned(),
-        |output| String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-    )
 }
 
 struct NginxSession {
@@ -72,15 +68,10 @@ impl NginxSession {
         fs::create_dir_all(scratch.join("temp"))?;
         fs::write(&config, configuration_file(scratch, port))?;
         let program = find_program("nginx").ok_or_else(|| NGINX.to_string())?;
-        let mut command = Command::new(program);
-        command
-            .arg("-p")
-            .arg(scratch)
-            .arg("-e")
-            .arg(&errors)
-            .arg("-c")
-            .arg(&config);
-        let mut nginx = Service::start("nginx", &mut command, &errors)?;
+        let mut nginx = Service::start_in_cgroup("nginx", &program, &errors, |command| {
+            command.arg("-p").arg(scratch).arg("-e").arg(&errors);
+            command.arg("-c").arg(&config);
+        })?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         // Master and worker: the clocks must know both. The port answers as soon as the master listens.
         nginx.wait_until(
