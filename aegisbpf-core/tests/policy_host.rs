@@ -327,7 +327,7 @@ fn a_file_beyond_the_limit_is_refused_unread() {
 fn a_file_with_errors_gives_all_of_them() {
     let dir = scratch();
     let path = policy_file(&dir, 0o600);
-    fs::write(&path, b"version=1\n[deny_path]\nshadow\n\n[deny_ip]\n").unwrap();
+    fs::write(&path, b"version=1\n[deny_path]\nshadow\n\n[deny_ip]\nx\n").unwrap();
     let error = Policy::from_path(&path).unwrap_err();
     let PolicyFileError::Invalid(problems) = &error else {
         panic!("{error}")

@@ -5,9 +5,10 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::Policy;
 use super::problem::{Problems, Span};
-use super::rule::{Effect, Operation, Rule, Subject};
-use super::{Object, Policy};
+use super::rule::Rule;
+use super::section::Kind;
 
 /// The kinds of enforcement. Each is either there on a host or not; see [`Policy::refusals`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -76,24 +77,21 @@ impl Rule {
     /// What enforcing the rule takes.
     #[must_use]
     pub fn class(&self) -> Class {
-        let scoped = matches!(self.subject, Subject::Cgroup(_));
-        match (self.effect, self.operation, &self.object) {
-            (_, _, Object::ImaHash(_)) => Class::Ima,
-            (_, _, Object::Hash(_)) => Class::Hash,
-            _ if self.subject == Subject::Unverified => Class::Verified,
-            _ if matches!(self.subject, Subject::Executable(_)) => Class::Executable,
-            (_, Operation::Ptrace, _) => Class::Ptrace,
-            (_, Operation::ModuleLoad, _) => Class::ModuleLoad,
-            (_, Operation::Bpf, _) => Class::Bpf,
-            (_, Operation::Exec, _) => Class::Comm,
-            (_, Operation::Connect | Operation::Bind | Operation::Network, _) if scoped => {
-                Class::CgroupNetwork
-            }
-            (_, Operation::Connect | Operation::Bind | Operation::Network, _) => Class::Network,
-            (Effect::Allow, Operation::Any | Operation::Open, _) => Class::AllowCgroup,
-            (Effect::Deny, Operation::Any | Operation::Open, _) if scoped => Class::CgroupFile,
-            (_, _, Object::Dir(_)) => Class::Directory,
-            (Effect::Deny, Operation::Any | Operation::Open, _) => Class::File,
+        match self.kind() {
+            Kind::DenyPath | Kind::DenyInode => Class::File,
+            Kind::DenyDir => Class::Directory,
+            Kind::CgroupDenyInode => Class::CgroupFile,
+            Kind::AllowExec => Class::Executable,
+            Kind::AllowCgroup | Kind::Include => Class::AllowCgroup,
+            Kind::DenyComm => Class::Comm,
+            Kind::DenyIp | Kind::DenyCidr | Kind::DenyPort | Kind::DenyIpPort => Class::Network,
+            Kind::CgroupDenyIp | Kind::CgroupDenyPort => Class::CgroupNetwork,
+            Kind::DenyPtrace => Class::Ptrace,
+            Kind::DenyModuleLoad => Class::ModuleLoad,
+            Kind::DenyBpf => Class::Bpf,
+            Kind::DenyBinaryHash | Kind::AllowBinaryHash | Kind::ScanPaths => Class::Hash,
+            Kind::ProtectPath | Kind::ProtectConnect | Kind::ProtectRuntimeDeps => Class::Verified,
+            Kind::RequireImaAppraisal | Kind::TrustedExecHash | Kind::ImaFailClosed => Class::Ima,
         }
     }
 }

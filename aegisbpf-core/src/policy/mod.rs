@@ -8,6 +8,8 @@
 //! What only the host knows (which file a path names now) is the business of [`resolve`](crate::resolve).
 
 mod class;
+mod include;
+mod lint;
 mod lower;
 mod object;
 mod parse;
@@ -26,7 +28,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use self::lower::Builder;
+
 pub use self::class::{Class, Unsupported};
+pub use self::include::{Include, IncludeError, Loader};
 pub use self::object::{IpPrefix, Object, ParseSha256Error, Proto, Sha256};
 pub use self::problem::{Problem, Problems, Severity};
 pub(crate) use self::rule::{CGROUP_PREFIX, Meaning};
@@ -61,26 +66,13 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Reads a policy. `source` is the name that origins show, usually the file's.
+    /// Reads a policy. `source` is the name that origins show, usually the file's. It cannot include files; see
+    /// [`Policy::parse_with`].
     ///
     /// # Errors
     /// All problems of the text, with the warnings among them, if at least one is an error.
     pub fn parse(text: &str, source: impl Into<Arc<str>>) -> Result<Self, Problems> {
-        let source = source.into();
-        let mut problems = Problems::default();
-        let document = parse::parse(text, &source, &mut problems);
-        let rules = lower::lower(&document, &mut problems);
-        let warnings = problems.verdict()?;
-        let version = document
-            .version
-            .expect("a missing or wrong version is an error, which has returned above");
-        Ok(Self {
-            version,
-            source,
-            rules,
-            settings: Settings::default(),
-            warnings,
-        })
+        Self::parse_bytes(text.as_bytes(), source)
     }
 
     /// Reads a policy from bytes that should be UTF-8, as a file has them.
@@ -88,10 +80,42 @@ impl Policy {
     /// # Errors
     /// As [`Policy::parse`], and the place of the first byte that is not UTF-8.
     pub fn parse_bytes(bytes: &[u8], source: impl Into<Arc<str>>) -> Result<Self, Problems> {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Self::parse(text, source),
-            Err(error) => Err(parse::not_utf8(bytes, error.valid_up_to(), &source.into())),
-        }
+        let source = source.into();
+        let file = Include::new(source.clone(), source);
+        Self::parse_with(bytes, file, &mut include::Nothing)
+    }
+
+    /// Reads a policy from the bytes of `file`, and what it includes with the help of `loader`.
+    ///
+    /// # Errors
+    /// As [`Policy::parse_bytes`], for all files.
+    pub fn parse_with(
+        bytes: &[u8],
+        file: Include,
+        loader: &mut dyn Loader,
+    ) -> Result<Self, Problems> {
+        let source = file.source.clone();
+        let text = std::str::from_utf8(bytes)
+            .map_err(|error| parse::not_utf8(bytes, error.valid_up_to(), &source))?;
+        let mut builder = Builder::new(loader);
+        let version = builder.text(text, file);
+        let Builder {
+            rules,
+            settings,
+            mut problems,
+            ..
+        } = builder;
+        lint::lint(&rules, &settings, &mut problems);
+        let warnings = problems.verdict()?;
+        let version =
+            version.expect("a missing or wrong version is an error, which has returned above");
+        Ok(Self {
+            version,
+            source,
+            rules,
+            settings,
+            warnings,
+        })
     }
 
     /// The format version that the text states.
@@ -157,8 +181,7 @@ impl fmt::Display for Policy {
 
 impl PartialEq for Policy {
     fn eq(&self, other: &Self) -> bool {
-        self.version == other.version
-            && render::canonical(&self.rules) == render::canonical(&other.rules)
+        render::same(self, other)
     }
 }
 

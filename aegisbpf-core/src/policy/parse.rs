@@ -6,39 +6,24 @@ use std::sync::Arc;
 use super::problem::{Problems, Span, quote};
 use super::rule::Origin;
 use super::section::{self, Kind, NEWEST, Section};
-use super::text::{chars, is_address, is_blank, number, split_note};
+use super::text::{Part, chars, is_address, is_blank, number, split_label};
 
-/// A policy's text, taken apart.
-pub(super) struct Document<'a> {
-    /// `None` if there is no valid version, which is reported.
-    pub(super) version: Option<u8>,
-    /// The lines of the sections that this build enforces.
-    pub(super) entries: Vec<Entry<'a>>,
-}
-
-/// A line of a section.
+/// A line of a section, or the header of a section that takes none.
 pub(super) struct Entry<'a> {
-    pub(super) section: Section,
-    pub(super) text: &'a str,
+    pub(super) kind: Kind,
+    pub(super) part: Part<'a>,
     /// What follows ` # ` in version 7.
-    pub(super) note: Option<&'a str>,
-    pub(super) span: Span,
+    pub(super) label: Option<Part<'a>>,
 }
 
-/// Takes `text` apart, and adds to `problems` what stands in the way.
-pub(super) fn parse<'a>(text: &'a str, source: &Arc<str>, problems: &mut Problems) -> Document<'a> {
-    let mut parser = Parser {
-        source,
-        problems,
-        version: Version::Missing,
-        state: State::Header,
-        reported: BTreeSet::new(),
-        entries: Vec::new(),
-    };
-    for (index, text) in text.split('\n').enumerate() {
-        parser.line(index, text);
-    }
-    parser.finish()
+/// Takes a text apart, one entry after another, so that a long text needs no second copy of itself.
+pub(super) struct Parser<'a> {
+    lines: std::iter::Enumerate<std::str::Split<'a, char>>,
+    source: &'a Arc<str>,
+    version: Version,
+    state: State,
+    /// Sections that are unknown or above the version, and have had their error.
+    reported: BTreeSet<&'a str>,
 }
 
 /// The problem of a text whose byte at `offset` is not UTF-8.
@@ -63,16 +48,6 @@ pub(super) fn not_utf8(bytes: &[u8], offset: usize, source: &Arc<str>) -> Proble
     problems
 }
 
-struct Parser<'a, 'p> {
-    source: &'p Arc<str>,
-    problems: &'p mut Problems,
-    version: Version,
-    state: State,
-    /// Unknown and refused sections that have had their error.
-    reported: BTreeSet<&'a str>,
-    entries: Vec<Entry<'a>>,
-}
-
 #[derive(Clone, Copy)]
 enum Version {
     Missing,
@@ -95,44 +70,63 @@ enum State {
     Skip,
 }
 
-/// A line without the blanks around it.
-#[derive(Clone, Copy)]
-struct Line<'a> {
-    text: &'a str,
-    number: u32,
-    column: u32,
-}
+impl<'a> Parser<'a> {
+    pub(super) fn new(text: &'a str, source: &'a Arc<str>) -> Self {
+        Self {
+            lines: text.split('\n').enumerate(),
+            source,
+            version: Version::Missing,
+            state: State::Header,
+            reported: BTreeSet::new(),
+        }
+    }
 
-impl<'a> Parser<'a, '_> {
-    fn line(&mut self, index: usize, raw: &'a str) {
-        let number = number(index + 1);
+    /// The version that the header states; `None` if it states none that we know, which is reported.
+    pub(super) fn version(&self) -> Option<u8> {
+        match self.version {
+            Version::Known { version, .. } => Some(version),
+            Version::Missing | Version::Invalid => None,
+        }
+    }
+
+    /// The next entry; adds to `problems` what stands in the way.
+    pub(super) fn next(&mut self, problems: &mut Problems) -> Option<Entry<'a>> {
+        while let Some((index, raw)) = self.lines.next() {
+            if let Some(entry) = self.line(index, raw, problems) {
+                return Some(entry);
+            }
+        }
+        self.finish(problems);
+        None
+    }
+
+    fn line(&mut self, index: usize, raw: &'a str, problems: &mut Problems) -> Option<Entry<'a>> {
         let (raw, skipped) = match raw.strip_prefix('\u{feff}') {
             Some(rest) if index == 0 => {
-                self.byte_order_mark();
+                self.byte_order_mark(problems);
                 (rest, 1)
             }
             _ => (raw, 0),
         };
-        let start = raw.trim_start_matches(is_blank);
-        let column = chars(raw) - chars(start) + skipped + 1;
-        let text = start.trim_end_matches(is_blank);
-        let line = Line {
-            text,
-            number,
-            column,
+        let whole = Part {
+            text: raw,
+            source: self.source,
+            line: number(index + 1),
+            column: skipped + 1,
         };
-        if text.is_empty() || text.starts_with('#') {
-            return;
+        let line = whole.trimmed();
+        if line.text.is_empty() || line.text.starts_with('#') {
+            return None;
         }
-        if text.starts_with('[') && !self.takes_brackets(text) {
-            return self.section(line);
+        if line.text.starts_with('[') && !self.takes_brackets(line.text) {
+            return self.section(line, problems);
         }
         match self.state {
-            State::Header => self.header(line),
-            State::Entries(section) => self.entry(section, line),
+            State::Header => self.header(line, problems),
+            State::Entries(section) => return self.entry(section, line, problems),
             State::Flag(section) => {
-                self.problems.warning(
-                    self.span(line),
+                problems.warning(
+                    line.span(),
                     format!(
                         "[{}] takes no entries, its header alone sets it",
                         section.name
@@ -143,14 +137,15 @@ impl<'a> Parser<'a, '_> {
             }
             State::Skip => {}
         }
+        None
     }
 
-    fn byte_order_mark(&mut self) {
+    fn byte_order_mark(&self, problems: &mut Problems) {
         let span = Span {
             origin: Origin::new(self.source.clone(), 1, 1),
             length: 1,
         };
-        self.problems.error(
+        problems.error(
             span,
             "the file begins with a byte-order mark",
             "save it as UTF-8 without one, or run `sed -i '1s/^\\xEF\\xBB\\xBF//'` on it",
@@ -159,16 +154,13 @@ impl<'a> Parser<'a, '_> {
 
     /// Whether `text`, which begins with `[`, is an entry like `[::1]:443`.
     fn takes_brackets(&self, text: &str) -> bool {
-        matches!(
-            self.state,
-            State::Entries(Section {
-                kind: Kind::RefusedAddress,
-                ..
-            })
-        ) && !text.ends_with(']')
+        matches!(self.state, State::Entries(section) if section.kind == Kind::DenyIpPort)
+            && text
+                .split_once(']')
+                .is_some_and(|(_, rest)| rest.starts_with(':'))
     }
 
-    fn header(&mut self, line: Line<'a>) {
+    fn header(&mut self, line: Part<'a>, problems: &mut Problems) {
         let Some((key, value)) = line.text.split_once('=') else {
             let remedy = if line.text.starts_with('/') {
                 "write `[deny_path]` on a line above the path".to_owned()
@@ -184,24 +176,24 @@ impl<'a> Parser<'a, '_> {
                 "{} is neither `key=value` nor `[section]`",
                 quote(line.text)
             );
-            return self.problems.error(self.span(line), message, remedy);
+            return problems.error(line.span(), message, remedy);
         };
         let (key, value) = (key.trim_matches(is_blank), value.trim_matches(is_blank));
         if key == "version" {
-            self.version(line, value);
+            self.take_version(line, value, problems);
         } else {
-            self.problems.error(
-                self.span(line),
+            problems.error(
+                line.span(),
                 format!("unknown key {} in the header", quote(key)),
                 "the only key is `version`; remove the line",
             );
         }
     }
 
-    fn version(&mut self, line: Line<'a>, value: &str) {
+    fn take_version(&mut self, line: Part<'a>, value: &str, problems: &mut Problems) {
         if let Version::Known { line: first, .. } = self.version {
-            self.problems.warning(
-                self.span(line),
+            problems.warning(
+                line.span(),
                 format!("`version` is given again, after line {first}; the last one holds"),
                 "keep one of the two lines",
             );
@@ -212,7 +204,7 @@ impl<'a> Parser<'a, '_> {
             // `parse` takes a sign of its own, so `++1` would pass.
             Some(version) if !digits.starts_with('+') => Version::Known {
                 version,
-                line: line.number,
+                line: line.line,
             },
             _ => {
                 let message = if value.is_empty() {
@@ -223,56 +215,95 @@ impl<'a> Parser<'a, '_> {
                     format!("there is no format version {}", quote(value))
                 };
                 let remedy = format!("write a version from 1 to {NEWEST}, as `version=1`");
-                self.problems.error(self.span(line), message, remedy);
+                problems.error(line.span(), message, remedy);
                 Version::Invalid
             }
         };
     }
 
-    fn section(&mut self, line: Line<'a>) {
+    fn section(&mut self, line: Part<'a>, problems: &mut Problems) -> Option<Entry<'a>> {
+        let (text, label) = self.split(line);
+        // Only a section that takes no entries has a label at its header.
+        let flag = |name| section::find(name).filter(|section| section.kind.is_flag());
+        let header = |text: &'a str| {
+            Some(
+                text.strip_prefix('[')?
+                    .strip_suffix(']')?
+                    .trim_matches(is_blank),
+            )
+        };
+        if let Some(section) = header(text.text).and_then(flag) {
+            self.expect_version(line, problems);
+            self.known(section, text, problems);
+            return Some(Entry {
+                kind: section.kind,
+                part: text,
+                label,
+            });
+        }
         let inner = &line.text[1..];
         let Some(close) = inner.rfind(']') else {
-            return self.malformed(line, inner, "the section header is not closed");
+            self.malformed(line, inner, "the section header is not closed", problems);
+            return None;
         };
         let name = inner[..close].trim_matches(is_blank);
         if is_address(name) {
             let message = format!("{} reads as a section header", quote(line.text));
-            let remedy = format!("write an address without brackets: `{name}`");
-            return self.problems.error(self.span(line), message, remedy);
+            let rest = inner[close + 1..].trim_matches(is_blank);
+            let remedy = if matches!(self.state, State::Entries(section) if section.kind == Kind::DenyIpPort)
+            {
+                format!("write the port behind it: `[{name}]:443`")
+            } else if rest.starts_with(':') {
+                "put an address with a port under [deny_ip_port]".to_owned()
+            } else if rest.starts_with('/') {
+                format!("write an address without brackets: `{name}{rest}`")
+            } else {
+                format!("write an address without brackets: `{name}`")
+            };
+            problems.error(line.span(), message, remedy);
+            return None;
         }
         if close + 1 != inner.len() {
-            return self.malformed(line, name, "there is text after the section header");
+            self.malformed(
+                line,
+                name,
+                "there is text after the section header",
+                problems,
+            );
+            return None;
         }
-        self.expect_version(line);
+        self.expect_version(line, problems);
         match section::find(name) {
-            Some(section) => self.known(section, line),
-            None => self.unknown(name, line),
+            Some(section) => self.known(section, line, problems),
+            None => self.unknown(name, line, problems),
         }
+        None
     }
 
-    fn known(&mut self, section: Section, line: Line<'a>) {
+    fn known(&mut self, section: Section, line: Part<'a>, problems: &mut Problems) {
         let Section { name, since, kind } = section;
-        self.state = match kind {
-            Kind::RefusedFlag => State::Flag(section),
-            _ => State::Entries(section),
+        self.state = if kind.is_flag() {
+            State::Flag(section)
+        } else {
+            State::Entries(section)
         };
-        if !kind.is_refused() || !self.reported.insert(name) {
+        let Version::Known {
+            version,
+            line: given,
+        } = self.version
+        else {
             return;
-        }
-        let message = match self.version {
-            Version::Known { version, .. } if version < since => format!(
-                "[{name}] needs version={since}, this file says version={version}; nor is it enforced by this build"
-            ),
-            _ => format!("[{name}] is not enforced by this build"),
         };
-        self.problems.error(
-            self.span(line),
-            message,
-            "remove the section; this build enforces [deny_path], [deny_inode] and [allow_cgroup]",
-        );
+        if version < since && self.reported.insert(name) {
+            problems.error(
+                line.span(),
+                format!("[{name}] needs version={since}, this file says version={version}"),
+                format!("write `version={since}` on line {given}, or remove the section"),
+            );
+        }
     }
 
-    fn unknown(&mut self, name: &'a str, line: Line<'a>) {
+    fn unknown(&mut self, name: &'a str, line: Part<'a>, problems: &mut Problems) {
         self.state = State::Skip;
         if !self.reported.insert(name) {
             return;
@@ -282,15 +313,17 @@ impl<'a> Parser<'a, '_> {
             None => "see docs/POLICY.md for the sections, or remove this one".to_owned(),
         };
         let message = format!("unknown section {}", quote(line.text));
-        self.problems.error(self.span(line), message, remedy);
+        problems.error(line.span(), message, remedy);
     }
 
     /// Reports a header that is none, and goes on as if it were the one that was probably meant, so that its entries
     /// are not reported as those of the section before it.
-    fn malformed(&mut self, line: Line<'a>, name: &str, message: &str) {
-        self.expect_version(line);
+    fn malformed(&mut self, line: Part<'a>, name: &str, message: &str, problems: &mut Problems) {
+        self.expect_version(line, problems);
         let name = name.trim_matches(is_blank);
-        self.state = section::find(name).map_or(State::Skip, State::Entries);
+        self.state = section::find(name)
+            .filter(|section| !section.kind.is_flag())
+            .map_or(State::Skip, State::Entries);
         let remedy = match section::find(name)
             .map(|section| section.name)
             .or(section::nearest(name))
@@ -298,23 +331,23 @@ impl<'a> Parser<'a, '_> {
             Some(name) => format!("write `[{name}]` on a line of its own"),
             None => "write `[section]` on a line of its own".to_owned(),
         };
-        self.problems.error(
-            self.span(line),
+        problems.error(
+            line.span(),
             format!("{message}: {}", quote(line.text)),
             remedy,
         );
     }
 
     /// At the first section: the header is over, so the version should be known.
-    fn expect_version(&mut self, line: Line<'a>) {
+    fn expect_version(&mut self, line: Part<'a>, problems: &mut Problems) {
         if matches!(
             (self.state, self.version),
             (State::Header, Version::Missing)
         ) {
-            self.problems.error(
+            problems.error(
                 Span {
                     length: 0,
-                    ..self.span(line)
+                    ..line.span()
                 },
                 "there is no `version` above the first section",
                 "write `version=1` above it",
@@ -323,59 +356,53 @@ impl<'a> Parser<'a, '_> {
         }
     }
 
-    fn entry(&mut self, section: Section, line: Line<'a>) {
-        if section.kind.is_refused() {
-            return;
-        }
+    fn entry(
+        &self,
+        section: Section,
+        line: Part<'a>,
+        problems: &mut Problems,
+    ) -> Option<Entry<'a>> {
         if line
             .text
             .split_once('=')
             .is_some_and(|(key, _)| key.trim_matches(is_blank) == "version")
         {
-            return self.problems.error(
-                self.span(line),
+            problems.error(
+                line.span(),
                 format!("`version` stands below [{}]", section.name),
                 "move it above the first section",
             );
+            return None;
         }
-        let (text, note) = match self.version {
-            Version::Known { version, .. } if version < NEWEST => (line.text, None),
-            _ => split_note(line.text),
-        };
-        let span = self.span(Line { text, ..line });
-        self.entries.push(Entry {
-            section,
-            text,
-            note,
-            span,
-        });
+        let (part, label) = self.split(line);
+        Some(Entry {
+            kind: section.kind,
+            part,
+            label,
+        })
     }
 
-    fn span(&self, line: Line<'_>) -> Span {
-        let origin = Origin::new(self.source.clone(), line.number, line.column);
-        Span {
-            origin,
-            length: chars(line.text),
-        }
-    }
-
-    fn finish(self) -> Document<'a> {
-        let version = match self.version {
-            Version::Known { version, .. } => Some(version),
-            Version::Invalid => None,
-            Version::Missing => {
-                let origin = Origin::new(self.source.clone(), 1, 1);
-                self.problems.error(
-                    Span { origin, length: 0 },
-                    "the policy has no `version`",
-                    "begin it with `version=1`",
-                );
-                None
+    /// The entry, and its label where the version has labels.
+    fn split(&self, line: Part<'a>) -> (Part<'a>, Option<Part<'a>>) {
+        match self.version() {
+            Some(version) if version < NEWEST => (line, None),
+            _ => {
+                let (entry, label) = split_label(line.text);
+                (line.narrow(entry), label.map(|label| line.narrow(label)))
             }
-        };
-        Document {
-            version,
-            entries: self.entries,
+        }
+    }
+
+    fn finish(&mut self, problems: &mut Problems) {
+        if matches!(self.version, Version::Missing) {
+            // Once: the next call finds it said.
+            self.version = Version::Invalid;
+            let origin = Origin::new(self.source.clone(), 1, 1);
+            problems.error(
+                Span { origin, length: 0 },
+                "the policy has no `version`",
+                "begin it with `version=1`",
+            );
         }
     }
 }

@@ -14,6 +14,8 @@ pub enum Severity {
     Error,
     /// The policy holds, but perhaps says something else than its author meant.
     Warning,
+    /// The policy holds; this is to know.
+    Note,
 }
 
 impl fmt::Display for Severity {
@@ -21,6 +23,7 @@ impl fmt::Display for Severity {
         f.write_str(match self {
             Self::Error => "error",
             Self::Warning => "warning",
+            Self::Note => "note",
         })
     }
 }
@@ -55,32 +58,42 @@ impl fmt::Display for Problem {
 
 /// All problems of a policy, in the order of their places. As an error, it says that the policy was rejected and why;
 /// the warnings stand among the errors.
+///
+/// Of each severity the first thousand are kept, so that a file that is no policy at all does not fill the memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems {
+    list: Vec<Problem>,
+    /// How many of each severity were met, up to one more than the limit.
+    #[serde(skip)]
+    met: [usize; 3],
+}
+
+/// The most problems of one severity that are kept.
+const LIMIT: usize = 1000;
 
 impl Problems {
     /// The problems, in the order of their places.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
-        self.0.iter()
+        self.list.iter()
     }
 
     /// How many there are, warnings included.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.list.len()
     }
 
     /// Whether there are none at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.list.is_empty()
     }
 
     /// Whether one of them rejects the policy.
     #[must_use]
     pub fn has_errors(&self) -> bool {
-        self.0
+        self.list
             .iter()
             .any(|problem| problem.severity == Severity::Error)
     }
@@ -103,15 +116,48 @@ impl Problems {
         self.push(Severity::Warning, span, message.into(), remedy.into());
     }
 
+    #[expect(dead_code, reason = "the notes of `policy check` are on their way")]
+    pub(crate) fn note(
+        &mut self,
+        span: Span,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.push(Severity::Note, span, message.into(), remedy.into());
+    }
+
     fn push(&mut self, severity: Severity, span: Span, message: String, remedy: String) {
         let Span { origin, length } = span;
-        self.0.push(Problem {
+        self.add(Problem {
             severity,
             origin,
             length,
             message,
             remedy: Some(remedy),
         });
+    }
+
+    fn add(&mut self, mut problem: Problem) {
+        let severity = problem.severity;
+        let met = &mut self.met[severity as usize];
+        if *met > LIMIT {
+            return;
+        }
+        *met += 1;
+        if *met > LIMIT {
+            problem.message = format!(
+                "there are more than {LIMIT} {severity}s, this is the first that is not listed"
+            );
+            problem.remedy = Some("mend the others first".to_owned());
+        }
+        self.list.push(problem);
+    }
+
+    /// These and those.
+    pub(crate) fn extend(&mut self, others: Self) {
+        for problem in others.list {
+            self.add(problem);
+        }
     }
 
     /// Splits into `Ok(warnings)`, or all problems if there is an error among them.
@@ -126,7 +172,7 @@ impl Problems {
 
     /// In the order of their places.
     pub(crate) fn sorted(mut self) -> Self {
-        self.0.sort_by(|a, b| a.origin.cmp(&b.origin));
+        self.list.sort_by(|a, b| a.origin.cmp(&b.origin));
         self
     }
 }
@@ -134,7 +180,7 @@ impl Problems {
 /// The problems, one after another, each on its own lines.
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.0.iter().enumerate() {
+        for (index, problem) in self.list.iter().enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
             }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::object::Object;
 use super::problem::Span;
+use super::section::Kind;
 use super::tags::Tags;
 
 /// The number of a rule in its policy, from 1. The kernel's maps, the counters and the events know rules by it;
@@ -266,28 +267,32 @@ impl Rule {
     /// The section that the rule is written in.
     #[must_use]
     pub fn section(&self) -> &'static str {
+        self.kind().name()
+    }
+
+    pub(super) fn kind(&self) -> Kind {
         match (self.effect, &self.subject, self.operation, &self.object) {
-            (Effect::Allow, Subject::Executable(_), ..) => "allow_exec",
-            (Effect::Allow, _, _, Object::Hash(_)) => "allow_binary_hash",
-            (_, _, _, Object::ImaHash(_)) => "trusted_exec_hash",
-            (Effect::Allow, ..) => "allow_cgroup",
-            (_, Subject::Unverified, _, Object::Any) => "protect_connect",
-            (_, Subject::Unverified, ..) => "protect_path",
-            (_, Subject::Cgroup(_), _, Object::Address(_)) => "cgroup_deny_ip",
-            (_, Subject::Cgroup(_), _, Object::Port { .. }) => "cgroup_deny_port",
-            (_, Subject::Cgroup(_), ..) => "cgroup_deny_inode",
-            (.., Object::Path(_)) => "deny_path",
-            (.., Object::Inode(_)) => "deny_inode",
-            (.., Object::Dir(_)) => "deny_dir",
-            (.., Object::Name(_)) => "deny_comm",
-            (.., Object::Hash(_)) => "deny_binary_hash",
-            (.., Object::Address(_)) => "deny_ip",
-            (.., Object::Prefix(_)) => "deny_cidr",
-            (.., Object::Port { .. }) => "deny_port",
-            (.., Object::Endpoint { .. }) => "deny_ip_port",
-            (_, _, Operation::ModuleLoad, Object::Any) => "deny_module_load",
-            (_, _, Operation::Bpf, Object::Any) => "deny_bpf",
-            (.., Object::Any) => "deny_ptrace",
+            (Effect::Allow, Subject::Executable(_), ..) => Kind::AllowExec,
+            (Effect::Allow, _, _, Object::Hash(_)) => Kind::AllowBinaryHash,
+            (_, _, _, Object::ImaHash(_)) => Kind::TrustedExecHash,
+            (Effect::Allow, ..) => Kind::AllowCgroup,
+            (_, Subject::Unverified, _, Object::Any) => Kind::ProtectConnect,
+            (_, Subject::Unverified, ..) => Kind::ProtectPath,
+            (_, Subject::Cgroup(_), _, Object::Address(_)) => Kind::CgroupDenyIp,
+            (_, Subject::Cgroup(_), _, Object::Port { .. }) => Kind::CgroupDenyPort,
+            (_, Subject::Cgroup(_), ..) => Kind::CgroupDenyInode,
+            (.., Object::Path(_)) => Kind::DenyPath,
+            (.., Object::Inode(_)) => Kind::DenyInode,
+            (.., Object::Dir(_)) => Kind::DenyDir,
+            (.., Object::Name(_)) => Kind::DenyComm,
+            (.., Object::Hash(_)) => Kind::DenyBinaryHash,
+            (.., Object::Address(_)) => Kind::DenyIp,
+            (.., Object::Prefix(_)) => Kind::DenyCidr,
+            (.., Object::Port { .. }) => Kind::DenyPort,
+            (.., Object::Endpoint { .. }) => Kind::DenyIpPort,
+            (_, _, Operation::ModuleLoad, Object::Any) => Kind::DenyModuleLoad,
+            (_, _, Operation::Bpf, Object::Any) => Kind::DenyBpf,
+            (.., Object::Any) => Kind::DenyPtrace,
         }
     }
 

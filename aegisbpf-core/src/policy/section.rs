@@ -1,8 +1,6 @@
-//! The sections of the language: their names, the version that brought them, and whether this build enforces them.
+//! The sections of the language: their names, and the version that brought them.
 
-use super::rule::Rule;
-
-/// A section of the language. Parsed into [`Entries`](Self::Entries) where this build enforces it.
+/// A section of the language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Section {
     pub(super) name: &'static str,
@@ -11,60 +9,88 @@ pub(super) struct Section {
     pub(super) kind: Kind,
 }
 
-/// What this build makes of a section.
+/// The sections, in the order of canonical text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     DenyPath,
     DenyInode,
     AllowCgroup,
-    /// Known, not enforced; its lines are entries.
-    Refused,
-    /// Known, not enforced; as `Refused`, and an entry may begin with a bracketed IPv6 address.
-    RefusedAddress,
-    /// Known, not enforced; set by its header alone.
-    RefusedFlag,
+    DenyIp,
+    DenyCidr,
+    DenyPort,
+    DenyIpPort,
+    DenyPtrace,
+    DenyModuleLoad,
+    DenyBpf,
+    DenyComm,
+    DenyBinaryHash,
+    AllowBinaryHash,
+    ScanPaths,
+    ProtectPath,
+    ProtectConnect,
+    ProtectRuntimeDeps,
+    RequireImaAppraisal,
+    TrustedExecHash,
+    ImaFailClosed,
+    CgroupDenyInode,
+    CgroupDenyIp,
+    CgroupDenyPort,
+    DenyDir,
+    AllowExec,
+    Include,
 }
 
 impl Kind {
-    pub(super) fn is_refused(self) -> bool {
+    /// Whether the section takes no entries: its header alone sets it.
+    pub(super) fn is_flag(self) -> bool {
         matches!(
             self,
-            Self::Refused | Self::RefusedAddress | Self::RefusedFlag
+            Self::DenyPtrace
+                | Self::DenyModuleLoad
+                | Self::DenyBpf
+                | Self::ProtectConnect
+                | Self::ProtectRuntimeDeps
+                | Self::RequireImaAppraisal
+                | Self::ImaFailClosed
         )
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        SECTIONS[self as usize].name
     }
 }
 
 /// The greatest format version.
 pub(super) const NEWEST: u8 = 7;
 
-/// Every section, in the order of canonical text.
+/// Every section, in the order of [`Kind`].
 pub(super) const SECTIONS: &[Section] = &[
     section("deny_path", 1, Kind::DenyPath),
     section("deny_inode", 1, Kind::DenyInode),
     section("allow_cgroup", 1, Kind::AllowCgroup),
-    section("deny_ip", 1, Kind::Refused),
-    section("deny_cidr", 1, Kind::Refused),
-    section("deny_port", 1, Kind::Refused),
-    section("deny_ip_port", 1, Kind::RefusedAddress),
-    section("deny_ptrace", 1, Kind::RefusedFlag),
-    section("deny_module_load", 1, Kind::RefusedFlag),
-    section("deny_bpf", 1, Kind::RefusedFlag),
-    section("deny_comm", 1, Kind::Refused),
-    section("deny_binary_hash", 3, Kind::Refused),
-    section("allow_binary_hash", 3, Kind::Refused),
-    section("scan_paths", 3, Kind::Refused),
-    section("protect_path", 4, Kind::Refused),
-    section("protect_connect", 4, Kind::RefusedFlag),
-    section("protect_runtime_deps", 4, Kind::RefusedFlag),
-    section("require_ima_appraisal", 5, Kind::RefusedFlag),
-    section("trusted_exec_hash", 5, Kind::Refused),
-    section("ima_fail_closed", 5, Kind::RefusedFlag),
-    section("cgroup_deny_inode", 6, Kind::Refused),
-    section("cgroup_deny_ip", 6, Kind::Refused),
-    section("cgroup_deny_port", 6, Kind::Refused),
-    section("deny_dir", 7, Kind::Refused),
-    section("allow_exec", 7, Kind::Refused),
-    section("include", 7, Kind::Refused),
+    section("deny_ip", 1, Kind::DenyIp),
+    section("deny_cidr", 1, Kind::DenyCidr),
+    section("deny_port", 1, Kind::DenyPort),
+    section("deny_ip_port", 1, Kind::DenyIpPort),
+    section("deny_ptrace", 1, Kind::DenyPtrace),
+    section("deny_module_load", 1, Kind::DenyModuleLoad),
+    section("deny_bpf", 1, Kind::DenyBpf),
+    section("deny_comm", 1, Kind::DenyComm),
+    section("deny_binary_hash", 3, Kind::DenyBinaryHash),
+    section("allow_binary_hash", 3, Kind::AllowBinaryHash),
+    section("scan_paths", 3, Kind::ScanPaths),
+    section("protect_path", 4, Kind::ProtectPath),
+    section("protect_connect", 4, Kind::ProtectConnect),
+    section("protect_runtime_deps", 4, Kind::ProtectRuntimeDeps),
+    section("require_ima_appraisal", 5, Kind::RequireImaAppraisal),
+    section("trusted_exec_hash", 5, Kind::TrustedExecHash),
+    section("ima_fail_closed", 5, Kind::ImaFailClosed),
+    section("cgroup_deny_inode", 6, Kind::CgroupDenyInode),
+    section("cgroup_deny_ip", 6, Kind::CgroupDenyIp),
+    section("cgroup_deny_port", 6, Kind::CgroupDenyPort),
+    section("deny_dir", 7, Kind::DenyDir),
+    section("allow_exec", 7, Kind::AllowExec),
+    section("include", 7, Kind::Include),
 ];
 
 const fn section(name: &'static str, since: u8, kind: Kind) -> Section {
@@ -79,14 +105,12 @@ pub(super) fn find(name: &str) -> Option<Section> {
         .copied()
 }
 
-/// The place of the rule's section in canonical text.
-pub(super) fn rank(rule: &Rule) -> Option<usize> {
-    let name = rule.section();
-    SECTIONS.iter().position(|section| section.name == name)
-}
-
 /// The section that was probably meant by `name`, if one is near enough.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
+    // No section has a longer name, and the distance of long texts takes long to find.
+    if name.len() > 40 {
+        return None;
+    }
     let wanted = name.to_lowercase().replace(['-', ' '], "_");
     SECTIONS
         .iter()
@@ -117,5 +141,13 @@ mod tests {
     #[case("", None)]
     fn suggests_only_what_is_near(#[case] name: &str, #[case] expected: Option<&str>) {
         assert_eq!(nearest(name), expected);
+    }
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_kinds() {
+        for (index, section) in SECTIONS.iter().enumerate() {
+            assert_eq!(section.kind as usize, index);
+            assert_eq!(section.kind.name(), section.name);
+        }
     }
 }
