@@ -168,12 +168,27 @@ struct Engine<'a> {
     attached: bool,
 }
 
+/// The coin of the quads between those that count.
+struct Sides(Coin);
+
+impl Sides {
+    fn new(plan: &Plan) -> Self {
+        Self(Coin::new(plan.seed, 2))
+    }
+
+    fn next(&mut self) -> Quad {
+        self.0.next().expect("a coin never ends")
+    }
+}
+
 /// What every block of the run shares.
 #[derive(Debug, Clone, Copy)]
 struct Frame {
     settle: Duration,
     /// Offered rate (services).
     rate: Option<f64>,
+    /// The known delay of spike-ins; `None`: this workload cannot be held up, and there are none.
+    hold_up: Option<Duration>,
 }
 
 impl<'a> Engine<'a> {
@@ -225,14 +240,19 @@ impl<'a> Engine<'a> {
         let frame = Frame {
             settle: calibration.settle,
             rate: calibration.rate,
+            hold_up: calibration.hold_up,
         };
         let quads_max = calibration.quads_max;
+        let mut sides = Sides::new(self.plan);
         for (number, quad) in (0..quads_max).zip(Coin::new(self.plan.seed, 0)) {
             self.quad(Purpose::Quad, number, quad, &frame)?;
             if !self.checks.iter().any(|check| check.quad == number) {
                 return self.stopped(number);
             }
             let done = number + 1;
+            if done < quads_max {
+                self.checking_quads(done, &mut sides, &frame)?;
+            }
             let elapsed = self.host.now().saturating_sub(self.begin);
             let late = elapsed + calibration.quad_time > self.plan.budget.mul_f64(1.1);
             let ended = if done == quads_max || (late && done >= self.plan.min_quads) {
@@ -254,6 +274,24 @@ impl<'a> Engine<'a> {
             }
         }
         Ok(Ended::Budget)
+    }
+
+    /// After so many quads, one more placebo and one more spike-in.
+    fn checking_quads(&mut self, done: u32, sides: &mut Sides, frame: &Frame) -> Result<(), Error> {
+        for (purpose, every) in [
+            (Purpose::Placebo, self.plan.placebo_every),
+            (
+                Purpose::Spike,
+                frame.hold_up.map_or(0, |_| self.plan.spike_every),
+            ),
+        ] {
+            if every > 0 && done.is_multiple_of(every) {
+                // The spike-in before the first quad was number 0.
+                let number = done / every - u32::from(purpose == Purpose::Placebo);
+                self.quad(purpose, number, sides.next(), frame)?;
+            }
+        }
+        Ok(())
     }
 
     fn stopped(&mut self, done: u32) -> Result<Ended, Error> {
@@ -304,18 +342,21 @@ impl<'a> Engine<'a> {
             if self.progress.stopped() {
                 return Ok(());
             }
-            // The pilot's labels are made up: everything is bare.
-            let real = if purpose == Purpose::Pilot {
-                Arm::Bare
-            } else {
-                arm
-            };
+            // Outside of the quads that count, labels are made up: everything is bare.
+            let real = if purpose.is_bare() { Arm::Bare } else { arm };
+            if purpose == Purpose::Placebo && arm == Arm::Guarded {
+                // All that a switch does may be seen in the next block, but the treatment.
+                self.switch(Arm::Guarded)?;
+            }
             self.switch(real)?;
-            let mut block = self.block(real, seed, frame)?;
+            let hold_up = frame
+                .hold_up
+                .filter(|_| purpose == Purpose::Spike && arm == Arm::Guarded);
+            let mut block = self.block(real, seed, frame, hold_up)?;
             (block.purpose, block.quad, block.position, block.arm) =
                 (purpose, number, position, arm);
             self.blocks.push(block);
-            if purpose == Purpose::Pilot {
+            if purpose.is_bare() {
                 continue;
             }
             let place = &mut hits[usize::from(arm == Arm::Guarded)];
@@ -342,8 +383,14 @@ impl<'a> Engine<'a> {
     }
 
     /// One block: for services an open-loop window and a closed-loop one (2:1), for batch jobs one unit.
-    fn block(&mut self, arm: Arm, seed: u64, frame: &Frame) -> Result<BlockRecord, Error> {
-        let Frame { settle, rate } = *frame;
+    fn block(
+        &mut self,
+        arm: Arm,
+        seed: u64,
+        frame: &Frame,
+        hold_up: Option<Duration>,
+    ) -> Result<BlockRecord, Error> {
+        let Frame { settle, rate, .. } = *frame;
         let begin = self.host.now();
         let counters = self.host.counters();
         let before = self.evidence()?;
@@ -373,6 +420,9 @@ impl<'a> Engine<'a> {
             window: self.closed_window(),
             load: Load::Closed,
         };
+        if let Some(delay) = hold_up {
+            self.session.hold_up(delay);
+        }
         let sample = self.window(&block, "closed loop")?;
         let after = self.evidence()?;
         let closed = Window::new(&sample, after.cpu.saturating_sub(middle.cpu), settle);
@@ -393,7 +443,7 @@ impl<'a> Engine<'a> {
             activity: Activity::between(&before, &after),
             memory,
             contention: self.host.counters().since(counters, wall),
-            spike_ns: None,
+            spike_ns: hold_up.map(nanos),
         })
     }
 

@@ -12,10 +12,10 @@ use rand_chacha::ChaCha8Rng;
 use crate::{
     contention::Counters,
     fingerprint::Fingerprint,
-    guard::{Evidence, Guard, Identity, Memory},
+    guard::{EmptyProgram, Evidence, Guard, Identity, Memory},
     host::Host,
     plan::Plan,
-    workload::{Block, BoxError, Kind, Load, Sample, Session},
+    workload::{Block, BoxError, Half, Kind, Load, Sample, Session},
 };
 
 /// What is true of the fake machine. All fields are the truth that an estimate should find.
@@ -49,6 +49,27 @@ pub struct Truth {
     pub wait: f64,
     /// CPU time carries no noise of waiting. Relative noise of CPU time per operation. Default 0.01.
     pub cpu_noise: f64,
+    /// Relative standard deviation with which the machine's level wanders, over minutes: what two runs, one after the other, differ by.
+    /// Default 0.
+    pub wander: f64,
+    /// How long the level stays about the same. Default 60 s.
+    pub wander_time: Duration,
+    /// Share of the blocks that something holds up, and by how much (relative). Default none.
+    pub hold_ups: (f64, f64),
+    /// Whether the noise of a block has heavy tails (Student's t with 3 degrees of freedom, same deviation). Default no.
+    pub heavy_tails: bool,
+    /// Part of the effect that is there in the first half of a guarded window only. Default 0.
+    pub carry_over: f64,
+    /// Relative cost of merely having switched, in the next block: what a placebo must find. Default 0.
+    pub switch_effect: f64,
+    /// CPU time of the guard's own process per operation, as a share of the operation's. Default 0.
+    pub process: f64,
+    /// Share of the effect that the hooks' run times show. Default 1.
+    pub seen: f64,
+    /// Share of a hold-up that the session's own clock contains: one that lies. `None`: it cannot be held up. Default 1.
+    pub held_up: Option<f64>,
+    /// Voluntary switches of an operation while guarded, with one while bare. Default none: not told.
+    pub switches: Option<f64>,
     /// Memory of the guard, in bytes. Default 8,200,000.
     pub memory: u64,
     /// Seeds the noise.
@@ -72,6 +93,16 @@ impl Default for Truth {
             steal: 0.0,
             wait: 0.0,
             cpu_noise: 0.01,
+            wander: 0.0,
+            wander_time: Duration::from_secs(60),
+            hold_ups: (0.0, 0.0),
+            heavy_tails: false,
+            carry_over: 0.0,
+            switch_effect: 0.0,
+            process: 0.0,
+            seen: 1.0,
+            held_up: Some(1.0),
+            switches: None,
             memory: 8_200_000,
             seed: 1,
         }
@@ -86,6 +117,41 @@ struct State {
     counting: bool,
     evidence: Evidence,
     rng: ChaCha8Rng,
+    /// The level's deviation, and when it was drawn.
+    level: (f64, Duration),
+    switched: bool,
+    hold_up: Duration,
+}
+
+impl State {
+    /// ln of how much slower this block is than the machine's mean.
+    fn noise(&mut self) -> f64 {
+        let truth = self.truth.clone();
+        let shape = |rng: &mut ChaCha8Rng| {
+            if !truth.heavy_tails {
+                return normal(rng);
+            }
+            // t with 3 degrees of freedom has variance 3.
+            let square: f64 = (0..3).map(|_| normal(rng).powi(2)).sum();
+            normal(rng) / square.sqrt()
+        };
+        let mut noise = truth.noise * shape(&mut self.rng);
+        if truth.wander > 0.0 {
+            let (level, drawn) = self.level;
+            let gone = self.now.saturating_sub(drawn).as_secs_f64();
+            let kept = (-gone / truth.wander_time.as_secs_f64()).exp();
+            let fresh = truth.wander * (1.0 - kept * kept).sqrt() * normal(&mut self.rng);
+            self.level = (kept * level + fresh, self.now);
+            noise += self.level.0;
+        }
+        if truth.hold_ups.0 > 0.0 && self.rng.random::<f64>() < truth.hold_ups.0 {
+            noise += truth.hold_ups.1.ln_1p();
+        }
+        if std::mem::take(&mut self.switched) {
+            noise += truth.switch_effect.ln_1p();
+        }
+        noise
+    }
 }
 
 /// The three parts of a fake machine.
@@ -115,7 +181,8 @@ impl Fake {
     /// A machine of which this is true.
     #[must_use]
     pub fn new(truth: Truth) -> Self {
-        let rng = ChaCha8Rng::seed_from_u64(truth.seed);
+        let mut rng = ChaCha8Rng::seed_from_u64(truth.seed);
+        let level = (truth.wander * normal(&mut rng), Duration::ZERO);
         let (now, attached, counting, evidence) =
             (Duration::ZERO, false, false, Evidence::default());
         let state = Rc::new(RefCell::new(State {
@@ -125,6 +192,9 @@ impl Fake {
             counting,
             evidence,
             rng,
+            level,
+            switched: false,
+            hold_up: Duration::ZERO,
         }));
         Self {
             session: FakeSession(state.clone()),
@@ -154,6 +224,13 @@ impl Fake {
         (state.attached, state.counting)
     }
 }
+
+/// What the fake machine says of an empty program.
+const EMPTY: EmptyProgram = EmptyProgram {
+    reported_ps: 52_000,
+    true_ps: 21_000,
+    margin_ps: 1_000,
+};
 
 /// Who the fake guard says it is.
 #[must_use]
@@ -204,17 +281,22 @@ impl Session for FakeSession {
         } else {
             1.0
         };
-        let slowness = effect * (truth.noise * normal(&mut state.rng)).exp();
+        let slowness = effect * state.noise().exp();
         let service = slowness / truth.capacity;
+        let mut hold_up = 0.0;
+        if block.load == Load::Closed {
+            hold_up =
+                std::mem::take(&mut state.hold_up).as_secs_f64() * truth.held_up.unwrap_or(0.0);
+        }
         let (mut operations, wall) = match (truth.kind, block.load) {
-            (Kind::Batch, _) => (truth.unit, truth.unit as f64 * service),
+            (Kind::Batch, _) => (truth.unit, truth.unit as f64 * service + hold_up),
             (Kind::Service | Kind::Timed, Load::Open { rate }) => (
                 count(rate * block.window.as_secs_f64()),
                 block.window.as_secs_f64(),
             ),
             (Kind::Service | Kind::Timed, Load::Closed) => {
                 let window = block.window.as_secs_f64();
-                (count(window / service), window)
+                (count((window - hold_up) / service), window)
             }
         };
         let cpu = operations as f64 * effect / truth.capacity
@@ -232,6 +314,10 @@ impl Session for FakeSession {
                     .entry("file_open".to_owned())
                     .or_default();
                 runs.count += 2 * operations;
+                // The effect, seen by the kernel's statistics, with the bias that the empty program has.
+                let cost = 1e9 * truth.seen * truth.effect / truth.capacity / 2.0;
+                let bias = (EMPTY.reported_ps as f64 - EMPTY.true_ps as f64) / 1e3;
+                runs.nanos += count(2.0 * operations as f64 * (cost + bias).max(1.0));
             }
         }
         operations = operations.saturating_sub(errors.values().sum());
@@ -242,6 +328,28 @@ impl Session for FakeSession {
             _ => None,
         };
         state.now += block.settle + Duration::from_secs_f64(wall);
+        if state.attached {
+            state.evidence.cpu += Duration::from_secs_f64(
+                truth.process * operations as f64 / truth.capacity
+                    * (1.0 + block.settle.as_secs_f64() / wall),
+            );
+        }
+        let carried = if state.attached {
+            1.0 + truth.carry_over
+        } else {
+            1.0
+        };
+        let jitter = 0.3 * truth.noise * normal(&mut state.rng);
+        let half = |part: f64| Half {
+            operations: operations / 2,
+            wall: Duration::from_secs_f64(part * wall),
+        };
+        let first = carried * jitter.exp() / (1.0 + carried * jitter.exp());
+        let guarded_switches = if state.attached {
+            truth.switches
+        } else {
+            Some(1.0)
+        };
         Ok(Sample {
             operations,
             wall: Duration::from_secs_f64(wall),
@@ -250,12 +358,22 @@ impl Session for FakeSession {
             latency,
             lag_p99: matches!(block.load, Load::Open { .. }).then_some(truth.lag),
             errors,
-            ..Sample::default()
+            halves: matches!(block.load, Load::Closed).then(|| [half(first), half(1.0 - first)]),
+            voluntary_switches: truth
+                .switches
+                .and(guarded_switches)
+                .map(|each| count(each * operations as f64)),
         })
     }
 
     fn opens_per_operation(&self) -> f64 {
         2.0
+    }
+
+    fn hold_up(&mut self, delay: Duration) -> bool {
+        let state = &mut *self.0.borrow_mut();
+        state.hold_up = delay;
+        state.truth.held_up.is_some()
     }
 }
 
@@ -278,6 +396,7 @@ impl Guard for FakeGuard {
         let state = &mut *self.0.borrow_mut();
         state.now += Duration::from_millis(10);
         state.attached = state.truth.attaches;
+        state.switched = true;
         if state.attached {
             state.evidence.links = identity().hooks;
         }
@@ -288,6 +407,7 @@ impl Guard for FakeGuard {
         let state = &mut *self.0.borrow_mut();
         state.now += Duration::from_millis(5);
         state.attached = false;
+        state.switched = true;
         state.evidence.links.clear();
         Ok(())
     }
@@ -318,6 +438,10 @@ impl Guard for FakeGuard {
             kernel: total - total / 2,
         })
     }
+
+    fn calibrate(&mut self) -> Result<Option<EmptyProgram>, BoxError> {
+        Ok(Some(EMPTY))
+    }
 }
 
 impl Host for FakeHost {
@@ -331,7 +455,9 @@ impl Host for FakeHost {
         Counters {
             steal: Some(count(ticks * state.truth.steal)),
             ticks: Some(count(ticks)),
+            busy: Some(count(0.5 * ticks)),
             waited: Some(state.now.mul_f64(state.truth.wait)),
+            uptime: Some(state.now),
         }
     }
 

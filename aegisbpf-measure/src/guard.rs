@@ -193,3 +193,20 @@ pub(crate) mod nanos {
         u64::deserialize(d).map(Duration::from_nanos)
     }
 }
+
+pub(crate) mod nanos_or_none {
+    //! The same for what may be missing.
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(d: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
+        d.map(crate::record::nanos).serialize(s)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        d: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(d)?.map(Duration::from_nanos))
+    }
+}

@@ -29,6 +29,7 @@ pub mod fake;
 pub mod fingerprint;
 pub mod guard;
 pub mod host;
+pub mod interval;
 pub mod journal;
 pub mod metric;
 pub mod plan;
@@ -40,6 +41,7 @@ pub mod self_check;
 pub mod series;
 pub mod shift;
 pub mod treatment;
+pub mod trend;
 pub mod verdict;
 pub mod workload;
 

@@ -247,6 +247,13 @@ pub struct Calibration {
     pub settle: Duration,
     /// Services: offered rate in operations a second, half of the capacity found in the bare arm.
     pub rate: Option<f64>,
+    /// The known delay of spike-ins, if the workload can be held up.
+    #[serde(
+        with = "crate::guard::nanos_or_none",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub hold_up: Option<Duration>,
     /// Batch jobs: wall time of one bare unit after warm-up; additional CPU refers to it.
     #[serde(with = "crate::guard::nanos")]
     pub unit_wall: Duration,

@@ -187,6 +187,22 @@ impl Judgement {
         }
     }
 
+    /// The verdict if only the strongest PASS counts (`AEGIS_STRICT=1`): the weaker ones are INCONCLUSIVE.
+    #[must_use]
+    pub fn strict(&self) -> Verdict {
+        match (self.verdict, self.strength) {
+            (Verdict::Pass, Some(Strength::WallClock)) => Verdict::Pass,
+            (Verdict::Pass, _) => Verdict::Inconclusive,
+            (verdict, _) => verdict,
+        }
+    }
+
+    /// One of the instrument's checks of itself.
+    #[must_use]
+    pub fn self_check(&self, check: crate::self_check::Kind) -> Option<&SelfCheck> {
+        self.self_checks.iter().find(|found| found.check == check)
+    }
+
     /// One metric's result.
     #[must_use]
     pub fn metric(&self, metric: Metric) -> Option<&MetricResult> {

@@ -2,7 +2,10 @@
 //!
 //! A session never learns which arm it runs in, so it cannot treat the arms differently.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -97,4 +100,19 @@ pub trait Session {
 
     /// How many file opens one operation makes, at the least: what the treatment check expects of the hooks.
     fn opens_per_operation(&self) -> f64;
+
+    /// The next closed-loop window is to waste this time inside, by its own clock: a known delay that the estimate must
+    /// find (spike-in). [`hold_up`] wastes it. `false` (the default): this workload cannot.
+    fn hold_up(&mut self, delay: Duration) -> bool {
+        let _ = delay;
+        false
+    }
+}
+
+/// Wastes time: spinning, since a sleeping thread wakes late on a busy machine.
+pub fn hold_up(delay: Duration) {
+    let until = Instant::now() + delay;
+    while Instant::now() < until {
+        std::hint::spin_loop();
+    }
 }

@@ -165,8 +165,10 @@ fn noise_and_a_small_budget_are_inconclusive_and_say_what_is_missing() {
     };
     let record = record(
         Truth {
+            effect: 0.04,
             noise: 0.10,
             cpu_noise: 0.10,
+            seed: 2,
             ..Truth::default()
         },
         &plan,
@@ -368,9 +370,11 @@ fn a_batch_jobs_wall_time_is_judged_by_its_own_limit() {
 fn on_a_contended_machine_the_cpu_second_decides() {
     let truth = Truth {
         kind: Kind::Batch,
+        effect: 0.02,
         noise: 0.2,
         cpu_noise: 0.005,
         wait: 0.5,
+        seed: 3,
         ..Truth::default()
     };
     let judgement = judged(truth.clone()).judgement;

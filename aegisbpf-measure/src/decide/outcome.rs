@@ -1,6 +1,7 @@
 //! From the verdicts of the metrics to the verdict of the workload.
 
 use crate::{
+    attribution::{self, Attribution},
     errors,
     metric::Metric,
     plan::Plan,
@@ -20,10 +21,11 @@ pub(super) fn sum_up(
     metrics: &[MetricResult],
     errors: &[errors::ErrorClass],
     memory: Option<&MemoryResult>,
-    contended: bool,
+    attribution: Option<&Attribution>,
 ) -> Outcome {
     let (mut failed, mut open, mut passed) = (Vec::new(), Vec::new(), Vec::new());
-    let mut strength = Strength::WallClock;
+    let mut strength = None;
+    failed.extend(attribution.and_then(|attribution| above_the_limit(plan, attribution)));
     for error in errors.iter().filter(|error| error.fails) {
         let errors::ErrorClass {
             class,
@@ -42,24 +44,18 @@ pub(super) fn sum_up(
             memory.limit as f64 / 1e6
         ));
     }
-    let per_cpu = metrics.iter().any(|result| {
-        result.metric == Metric::CpuThroughput && result.verdict == Some(Verdict::Pass)
-    });
     for result in metrics
         .iter()
         .filter(|result| result.metric.is_judged(plan))
     {
         let sentence = sentence(result);
         match result.verdict {
-            Some(Verdict::Pass) => passed.push(sentence),
-            Some(Verdict::Fail) => failed.push(sentence),
-            Some(_)
-                if contended
-                    && per_cpu
-                    && matches!(result.metric, Metric::Throughput | Metric::WallTime) =>
-            {
-                strength = Strength::PerCpu;
+            Some(Verdict::Pass) => {
+                // As strong as the weakest.
+                strength = strength.into_iter().chain(result.strength).min();
+                passed.push(sentence);
             }
+            Some(Verdict::Fail) => failed.push(sentence),
             Some(_) => open.push(sentence),
             None => {}
         }
@@ -78,7 +74,7 @@ pub(super) fn sum_up(
             reasons: open,
         };
     }
-    if passed.is_empty() && strength == Strength::WallClock {
+    if passed.is_empty() {
         let reasons = vec!["no metric could be judged".to_owned()];
         return Outcome {
             verdict: Verdict::Inconclusive,
@@ -89,9 +85,21 @@ pub(super) fn sum_up(
     passed.insert(0, "every judged metric is below its limit".to_owned());
     Outcome {
         verdict: Verdict::Pass,
-        strength: Some(strength),
+        strength,
         reasons: passed,
     }
+}
+
+/// What the hooks and the enforcer were seen to use is a lower bound of what they cost; above the limit by itself, it fails.
+/// Not if the paired estimate contradicts it: the kernel counts runs for the whole machine, strangers' among them.
+fn above_the_limit(plan: &Plan, attribution: &Attribution) -> Option<String> {
+    let points_per_percent = attribution.direct_points? / attribution.direct_percent;
+    let lower = attribution.direct_interval?.0 * points_per_percent;
+    let limit = plan.limits.cpu_points;
+    let contradicted = attribution.z.is_some_and(|z| z < -attribution::DISAGREE);
+    (lower > limit && !contradicted).then(|| {
+        format!("hooks and enforcer alone were seen to use {lower:.2} points of the machine or more, limit {limit} points")
+    })
 }
 
 fn sentence(result: &MetricResult) -> String {

@@ -43,18 +43,47 @@ impl Engine<'_> {
 
         self.progress.phase("pilot");
         let begin = self.host.now();
-        let frame = Frame { settle, rate };
+        let window = match kind {
+            Kind::Batch => unit_wall,
+            Kind::Service => self.plan.window / 3,
+            Kind::Timed => self.plan.window,
+        };
+        let delay = window.mul_f64(self.plan.spike_percent / 100.0);
+        let can = self.plan.spike_every > 0 && self.session.hold_up(Duration::ZERO);
+        let hold_up = can.then_some(delay);
+        let frame = Frame {
+            settle,
+            rate,
+            hold_up,
+        };
         for (number, quad) in (0..self.plan.pilot_quads).zip(coin) {
             self.quad(Purpose::Pilot, number, quad, &frame)?;
         }
         let pilot = self.host.now().saturating_sub(begin);
+        if hold_up.is_some() {
+            let spike = Coin::new(self.plan.seed, 3)
+                .next()
+                .expect("a coin never ends");
+            self.quad(Purpose::Spike, 0, spike, &frame)?;
+        }
         // A guarded quad also switches, and has its probe.
         let probe = if kind != Kind::Service {
             unit_wall + settle
         } else {
             self.plan.probe
         };
-        let quad_time = pilot / self.plan.pilot_quads.max(1) + 2 * slowest + probe;
+        let one = pilot / self.plan.pilot_quads.max(1);
+        // Each quad pays its part of the placebos and spike-ins between them.
+        let part = |every: u32| {
+            if every == 0 {
+                Duration::ZERO
+            } else {
+                one / every
+            }
+        };
+        let sides = part(self.plan.placebo_every)
+            + hold_up.map_or(Duration::ZERO, |_| part(self.plan.spike_every));
+        let quad_time = one + sides + 2 * slowest + probe;
         let left = self
             .plan
             .budget
@@ -68,6 +97,7 @@ impl Engine<'_> {
             switches_ns: switches.into_iter().map(nanos).collect(),
             settle,
             rate,
+            hold_up,
             unit_wall,
             warmup,
             noise: 0.0,

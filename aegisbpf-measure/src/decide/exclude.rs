@@ -1,10 +1,9 @@
-//! The checks of the instrument itself: exclusions, work, generator, placebo, order.
+//! Which quads count, by rules that are blind to the arm and to the result; and whether the generator kept up.
 
 use crate::{
-    estimate::{Differences, median},
-    metric::Metric,
+    estimate::median,
     plan::Plan,
-    record::{BlockRecord, Calibration, Observed, Purpose, Window},
+    record::{BlockRecord, Calibration, Window},
     schedule::Arm,
     workload::Kind,
 };
@@ -12,12 +11,12 @@ use crate::{
 /// Splits the quads into those that count and those that do not, with the reason.
 pub(super) fn exclude<'a>(
     plan: &Plan,
-    kind: Kind,
+    calibration: &Calibration,
     all: &[Vec<&'a BlockRecord>],
 ) -> (Vec<Vec<&'a BlockRecord>>, Vec<(u32, String)>) {
     let (mut kept, mut excluded) = (Vec::new(), Vec::new());
     for quad in all {
-        match fault(plan, kind, quad) {
+        match fault(plan, calibration, quad) {
             Some(why) => excluded.push((quad[0].quad, why)),
             None => kept.push(quad.clone()),
         }
@@ -25,7 +24,8 @@ pub(super) fn exclude<'a>(
     (kept, excluded)
 }
 
-fn fault(plan: &Plan, kind: Kind, quad: &[&BlockRecord]) -> Option<String> {
+fn fault(plan: &Plan, calibration: &Calibration, quad: &[&BlockRecord]) -> Option<String> {
+    let Calibration { kind, cpus, .. } = *calibration;
     let steal = quad
         .iter()
         .filter_map(|block| block.contention.steal_ppm)
@@ -36,6 +36,25 @@ fn fault(plan: &Plan, kind: Kind, quad: &[&BlockRecord]) -> Option<String> {
         return Some(format!(
             "steal {percent:.1} %, the plan excludes above {} %",
             plan.exclude_steal_percent
+        ));
+    }
+    let suspended = quad
+        .iter()
+        .filter_map(|block| block.contention.suspended_ms)
+        .max();
+    if let Some(ms @ 1_000..) = suspended {
+        return Some(format!("the machine was suspended for {} s", ms / 1_000));
+    }
+    let foreign: Vec<f64> = quad
+        .iter()
+        .filter_map(|block| foreign_points(cpus, block))
+        .collect();
+    let spread = foreign.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+        - foreign.iter().copied().fold(f64::INFINITY, f64::min);
+    if spread > plan.exclude_foreign_points {
+        return Some(format!(
+            "the CPU time of others moved by {spread:.0} points within the quad, the plan excludes above {}",
+            plan.exclude_foreign_points
         ));
     }
     quad.chunks(2).find_map(|pair| {
@@ -60,6 +79,18 @@ fn fault(plan: &Plan, kind: Kind, quad: &[&BlockRecord]) -> Option<String> {
             )
         })
     })
+}
+
+/// CPU time of others in a block, in percentage points of the machine. What the workload does in its settle times counts as
+/// others' too; it is the same in all blocks of a quad, and only their differences are looked at.
+fn foreign_points(cpus: u32, block: &BlockRecord) -> Option<f64> {
+    let windows = || block.open.iter().chain([&block.closed]);
+    let own: f64 = windows()
+        .map(|window| window.cpu() + window.generator_cpu_ns as f64)
+        .sum();
+    let wall: f64 = windows().map(|window| window.wall_ns as f64).sum();
+    let busy = f64::from(block.contention.busy_ppm?) / 1e4;
+    Some(busy - 100.0 * own / wall / f64::from(cpus))
 }
 
 /// Whether the generator kept its schedule, in the median block. A lag is part of the latency of both arms, so it hides
@@ -112,62 +143,4 @@ pub(super) fn generator(
         ));
     }
     None
-}
-
-/// The pilot's estimate in percent of throughput; and what is wrong if it excludes 0 at 99 % (from 8 quads on).
-pub(super) fn placebo(observed: &Observed) -> (Option<f64>, Option<String>) {
-    let quads = super::quads(&observed.blocks, Purpose::Pilot);
-    let quads: Vec<&[&BlockRecord]> = quads.iter().map(Vec::as_slice).collect();
-    let metric = Metric::Throughput;
-    let d = Differences::new(&metric.differences(&observed.calibration, &quads));
-    let excludes = |b: crate::estimate::Bounds| b.lower > 0.0 || b.upper < 0.0;
-    let fault = d.bounds(0.005).is_some_and(excludes).then(|| {
-        format!(
-            "the placebo of {} bare quads shows an effect where there is none",
-            d.count()
-        )
-    });
-    (d.estimate().map(|hl| metric.overhead(hl)), fault)
-}
-
-/// Notes an autocorrelation of the differences and a drift of the bare blocks.
-pub(super) fn order(
-    calibration: &Calibration,
-    kept: &[Vec<&BlockRecord>],
-    notes: &mut Vec<String>,
-) {
-    let quads: Vec<&[&BlockRecord]> = kept.iter().map(Vec::as_slice).collect();
-    let d = Metric::Throughput.differences(calibration, &quads);
-    let n = d.len() as f64;
-    if n < 8.0 {
-        return;
-    }
-    let mean = d.iter().sum::<f64>() / n;
-    let variance: f64 = d.iter().map(|x| (x - mean).powi(2)).sum();
-    let r1 = d
-        .windows(2)
-        .map(|w| (w[0] - mean) * (w[1] - mean))
-        .sum::<f64>()
-        / variance;
-    if r1.abs() > 0.3 && r1.abs() > 2.0 / n.sqrt() {
-        notes.push(format!(
-            "neighbouring quads are correlated (r₁ = {r1:+.2}); the interval may be too narrow"
-        ));
-    }
-    let bare = |quads: &[Vec<&BlockRecord>]| {
-        let values: Vec<f64> = quads
-            .iter()
-            .flatten()
-            .filter(|block| block.arm == Arm::Bare)
-            .filter_map(|block| Metric::Throughput.value(calibration, block))
-            .collect();
-        median(&values)
-    };
-    let third = kept.len() / 3;
-    if let (Some(first), Some(last)) = (bare(&kept[..third]), bare(&kept[kept.len() - third..])) {
-        let drift = Metric::Throughput.overhead(first - last);
-        if drift.abs() > 10.0 {
-            notes.push(format!("the bare arm drifted by {drift:+.0} % of throughput over the run; pairing cancels it"));
-        }
-    }
 }
