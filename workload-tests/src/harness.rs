@@ -177,8 +177,11 @@ mod tests {
             [
                 "web::embedded",
                 "web::nginx_static",
+                "web::node_api",
                 "db::embedded",
                 "db::postgres",
+                "db::mysql",
+                "container::embedded",
                 "files::many_small",
                 "files::grep_large",
                 "files::awk_sum",

@@ -4,15 +4,19 @@ use crate::{budget::Budget, workload::Workload};
 
 mod bank;
 mod batch;
+pub mod container_embedded;
 pub mod db_embedded;
+pub mod db_mysql;
 pub mod db_postgres;
 pub mod files_awk_sum;
 pub mod files_backup;
 pub mod files_grep_large;
 pub mod files_many_small;
 mod program;
+mod rootfs;
 pub mod web_embedded;
 pub mod web_nginx_static;
+pub mod web_node_api;
 
 /// All workloads, in the order in which they run. Starts nothing.
 #[must_use]
@@ -20,8 +24,11 @@ pub fn all(budget: Budget) -> Vec<Box<dyn Workload>> {
     vec![
         Box::new(web_embedded::Embedded),
         Box::new(web_nginx_static::NginxStatic),
+        Box::new(web_node_api::NodeApi),
         Box::new(db_embedded::Embedded),
         Box::new(db_postgres::Postgres),
+        Box::new(db_mysql::Mysql),
+        Box::new(container_embedded::Embedded),
         Box::new(files_many_small::ManySmall),
         Box::new(files_grep_large::GrepLarge {
             mebibytes: budget.log_mebibytes(),

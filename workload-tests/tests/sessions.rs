@@ -8,9 +8,10 @@ use workload_tests::{
     scratch::Scratch,
     workload::{Prepared, Workload, missing},
     workloads::{
-        db_embedded, db_postgres::Postgres, files_awk_sum::AwkSum, files_backup::Backup,
-        files_grep_large::GrepLarge, files_many_small::ManySmall, web_embedded,
-        web_nginx_static::NginxStatic,
+        container_embedded, db_embedded, db_mysql::Mysql, db_postgres::Postgres,
+        files_awk_sum::AwkSum, files_backup::Backup, files_grep_large::GrepLarge,
+        files_many_small::ManySmall, web_embedded, web_nginx_static::NginxStatic,
+        web_node_api::NodeApi,
     },
 };
 
@@ -112,4 +113,19 @@ fn db_embedded_keeps_its_books_balanced() {
 #[test]
 fn db_postgres_keeps_its_books_balanced() {
     check(&Postgres);
+}
+
+#[test]
+fn db_mysql_puts_every_row_back() {
+    check(&Mysql);
+}
+
+#[test]
+fn web_node_api_answers_with_verified_documents() {
+    check(&NodeApi);
+}
+
+#[test]
+fn container_embedded_lives_and_leaves_nothing() {
+    check(&container_embedded::Embedded);
 }

@@ -86,6 +86,11 @@ pub(crate) fn one_in_a_hundred(root: &Path) -> Vec<PathBuf> {
     every.map(|index| root.join(file_name(index))).collect()
 }
 
+/// A loopback address that was free a moment ago. If it is taken meanwhile, the server says so and the case fails.
+pub(crate) fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
 /// Empties an access log, so that a long session does not fill the disk.
 pub(crate) fn empty(log: &Path) -> io::Result<()> {
     OpenOptions::new().write(true).open(log)?.set_len(0)

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -15,7 +15,7 @@ use crate::{
     service::{Clocks, Service},
     workload::{Prepared, Requirement, Workload, find_program, version},
     workloads::web_embedded::{
-        CONNECTIONS, FILE_SIZE, FILES, SEED, empty, one_in_a_hundred, pages,
+        CONNECTIONS, FILE_SIZE, FILES, SEED, empty, free_address, one_in_a_hundred, pages,
     },
 };
 
@@ -63,16 +63,15 @@ struct NginxSession {
 impl NginxSession {
     fn prepare(scratch: &Path) -> Result<Self, BoxError> {
         let pages = pages(&scratch.join("www"))?;
-        let port = free_port()?;
+        let address = free_address()?;
         let (config, errors) = (scratch.join("nginx.conf"), scratch.join("error.log"));
         fs::create_dir_all(scratch.join("temp"))?;
-        fs::write(&config, configuration_file(scratch, port))?;
+        fs::write(&config, configuration_file(scratch, address.port()))?;
         let program = find_program("nginx").ok_or_else(|| NGINX.to_string())?;
         let mut nginx = Service::start_in_cgroup("nginx", &program, &errors, |command| {
             command.arg("-p").arg(scratch).arg("-e").arg(&errors);
             command.arg("-c").arg(&config);
         })?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         // Master and worker: the clocks must know both. The port answers as soon as the master listens.
         nginx.wait_until(
             |nginx| nginx.processes().len() == 2 && TcpStream::connect(address).is_ok(),
@@ -105,13 +104,6 @@ impl Session for NginxSession {
     fn opens_per_operation(&self) -> f64 {
         1.0
     }
-}
-
-/// A port that was free a moment ago. If it is taken meanwhile, nginx says so and the case fails.
-fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()?
-        .port())
 }
 
 /// Debian's defaults as far as they matter to the load; everything that is written goes to the private directory.
