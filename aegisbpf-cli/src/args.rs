@@ -1,13 +1,15 @@
 //! What can be typed. Definitions only, one file for each group of verbs.
 
+mod online;
 mod policy;
 mod run;
+mod watch;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use self::{policy::*, run::*};
+pub(crate) use self::{online::*, policy::*, run::*, watch::*};
 
 /// Deny or audit access to sensitive files in the kernel, and know what it costs.
 #[derive(Parser)]
@@ -37,6 +39,12 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: PolicyVerb,
     },
+    /// Tell what the running enforcer has counted
+    Stats(StatsArgs),
+    /// Tell the events of the running enforcer
+    Events(EventsArgs),
+    /// Give the counters to Prometheus
+    Metrics(MetricsArgs),
     /// Say what this host can do, one check a line
     Doctor(DoctorArgs),
     /// Write the man pages or a shell's completions
@@ -44,6 +52,28 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: GenerateVerb,
     },
+}
+
+/// Which enforcer is meant.
+#[derive(Args)]
+pub(crate) struct PinArgs {
+    /// Where the enforcer is pinned
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "AEGISBPF_PIN_DIR",
+        hide_env_values = true
+    )]
+    #[arg(default_value = aegisbpf_core::PIN_DIR)]
+    pub(crate) pin_dir: PathBuf,
+}
+
+/// How rows and events are written.
+#[derive(Args)]
+pub(crate) struct JsonArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// How events are written.

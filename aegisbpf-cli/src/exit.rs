@@ -8,10 +8,14 @@ use crate::out::say;
 
 /// The operation failed.
 const FAILED: u8 = 1;
+/// What was typed means nothing; clap exits with the same.
+const USAGE: u8 = 2;
 /// The policy is invalid, or its file is not trusted.
 const POLICY: u8 = 3;
 /// This host cannot do it.
 const UNSUPPORTED: u8 = 4;
+/// No enforcer is running.
+const NOT_RUNNING: u8 = 5;
 
 /// Why a verb did not succeed.
 pub(crate) enum Failure {
@@ -21,6 +25,8 @@ pub(crate) enum Failure {
     Output(io::Error),
     /// Something outside the library failed: what was attempted, and why.
     Said(String),
+    /// An argument means nothing: which, and what to write.
+    Usage(String),
     /// Everything has been said; only the code is left.
     Told(Told),
 }
@@ -59,22 +65,28 @@ pub(crate) fn code(outcome: Result<(), Failure>) -> ExitCode {
         Err(Failure::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => {
             return ExitCode::SUCCESS;
         }
-        Err(Failure::Output(e)) => {
-            say(format_args!("aegisbpf: writing to standard output: {e}"));
-            FAILED
-        }
-        Err(Failure::Said(message)) => {
-            say(format_args!("aegisbpf: {message}"));
-            FAILED
-        }
         Err(Failure::Told(Told::Policy)) => POLICY,
         Err(Failure::Told(Told::Host)) => UNSUPPORTED,
-        Err(Failure::Core(error)) => {
-            say(format_args!("aegisbpf: {}", error.chain()));
-            of(&error)
+        Err(failure) => {
+            say(format_args!("aegisbpf: {}", message(&failure)));
+            match &failure {
+                Failure::Usage(_) => USAGE,
+                Failure::Core(error) => of(error),
+                _ => FAILED,
+            }
         }
     };
     ExitCode::from(code)
+}
+
+/// What is said of a failure, if something is left to say.
+pub(crate) fn message(failure: &Failure) -> String {
+    match failure {
+        Failure::Core(error) => error.chain(),
+        Failure::Output(e) => format!("writing to standard output: {e}"),
+        Failure::Said(message) | Failure::Usage(message) => message.clone(),
+        Failure::Told(_) => String::new(),
+    }
 }
 
 fn of(error: &Error) -> u8 {
@@ -83,6 +95,7 @@ fn of(error: &Error) -> u8 {
         Error::PolicyFile(PolicyFileError::Read { .. }) => FAILED,
         Error::PolicyFile(_) => POLICY,
         Error::Unsupported { .. } => UNSUPPORTED,
+        Error::NotRunning { .. } => NOT_RUNNING,
         _ => FAILED,
     }
 }

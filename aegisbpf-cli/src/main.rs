@@ -3,11 +3,19 @@
 
 mod args;
 mod doctor;
+mod events;
 mod exit;
+mod feed;
 mod generate;
+mod memory;
+mod metrics;
+mod online;
 mod out;
 mod policy;
 mod run;
+mod signals;
+mod stats;
+mod table;
 
 use std::process::ExitCode;
 
@@ -19,11 +27,22 @@ fn main() -> ExitCode {
     let aegis = Aegis::parse();
     let outcome = match aegis.verb {
         Verb::Run(args) => run::run(&args),
-        Verb::Policy {
-            verb: PolicyVerb::Check(args),
-        } => policy::check(&args),
+        Verb::Policy { verb } => policy(&verb),
+        Verb::Stats(args) => stats::stats(&args),
+        Verb::Events(args) => events::events(&args),
+        Verb::Metrics(args) => metrics::metrics(&args),
         Verb::Doctor(args) => doctor::doctor(&args),
         Verb::Generate { verb } => generate::generate(&verb),
     };
     exit::code(outcome)
+}
+
+fn policy(verb: &PolicyVerb) -> Result<(), exit::Failure> {
+    match verb {
+        PolicyVerb::Check(args) => policy::check(args),
+        PolicyVerb::Apply(args) => online::apply(args),
+        PolicyVerb::Show(args) => online::show(args),
+        PolicyVerb::Export(args) => online::export(args),
+        PolicyVerb::Rollback(args) => online::rollback(args),
+    }
 }

@@ -1,70 +1,42 @@
-//! `aegisbpf run`: attach, report events until told to stop, detach.
+//! `aegisbpf run`: attach, tell events until told to stop, and leave or remove what is pinned.
 
+mod feed;
 mod journal;
 mod service;
 mod sink;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::sync::atomic::Ordering;
+
+use aegisbpf_core::{
+    Applied, Control, Enforcer, EnforcerBuilder, Error, Events, Mode, Policy, RULE_CAPACITY,
 };
 
-use aegisbpf_core::{Applied, Enforcer, EnforcerBuilder, Error, Events, Mode, Policy};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-
-use self::{service::Service, sink::Sink};
+use self::{feed::Feed, service::Service, sink::Sink};
 use crate::{
     args::{EnforceGate, RunArgs},
     exit::Failure,
+    online::{supported, tell},
     out::say,
+    signals::Signals,
 };
 
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     let signals = Signals::catch()?;
     let policy = read_policy(args)?;
     let mut sink = Sink::open(args)?;
-    let mut aegis = attach(args, policy)?;
-    let mut service = Service::find();
-    introduce(&aegis);
-    service.ready(&status(&aegis));
-    let mut events = aegis.events()?;
-    // A closed pipe ends the run like a signal: the summary is still told, and the hooks still go.
-    let outcome = watch(
-        args,
-        &mut aegis,
-        &mut events,
-        &mut sink,
-        &mut service,
-        &signals,
-    );
-    service.stopping();
-    aegis.detach()?;
-    summarise(&aegis)?;
-    outcome
-}
-
-/// What was asked of us by signals, from here on instead of a sudden end.
-struct Signals {
-    stop: Arc<AtomicBool>,
-    reload: Arc<AtomicBool>,
-}
-
-impl Signals {
-    fn catch() -> Result<Self, Failure> {
-        let signals = Self {
-            stop: Arc::default(),
-            reload: Arc::default(),
-        };
-        for (signal, flag) in [
-            (SIGINT, &signals.stop),
-            (SIGTERM, &signals.stop),
-            (SIGHUP, &signals.reload),
-        ] {
-            signal_hook::flag::register(signal, Arc::clone(flag))
-                .map_err(|e| Failure::said(format!("catching signal {signal}: {e}")))?;
+    let earlier = Control::open(&args.pins.pin_dir).ok();
+    let mut aegis = load(args, policy.as_ref())?;
+    if let Err(failure) = start(args, policy.as_ref(), &mut aegis) {
+        // What was pinned before us stays as it was; what we made goes.
+        if earlier.is_none() {
+            aegis.remove()?;
         }
-        Ok(signals)
+        return Err(failure);
     }
+    let outcome = serve(args, &mut aegis, &mut sink, &signals);
+    // A closed pipe ends the run like a signal: the summary is still told, and the hooks still go.
+    let ended = end(args, aegis);
+    outcome.and(ended)
 }
 
 fn read_policy(args: &RunArgs) -> Result<Option<Policy>, Failure> {
@@ -72,35 +44,96 @@ fn read_policy(args: &RunArgs) -> Result<Option<Policy>, Failure> {
     Ok(policy.map_err(Error::from)?)
 }
 
-fn attach(args: &RunArgs, policy: Option<Policy>) -> Result<Enforcer, Failure> {
+/// Loads the programs, or takes up those that are pinned.
+fn load(args: &RunArgs, policy: Option<&Policy>) -> Result<Enforcer, Failure> {
+    let builder = || builder(args, policy);
     if !args.enforce {
-        return Ok(builder(args, policy).attach()?);
+        return Ok(reachable(args, || match args.audit {
+            true => builder().mode(Mode::Audit),
+            // What is taken up goes on as it was.
+            false => builder(),
+        })?);
     }
-    // Enforcement must outlive the process that asked for it, and so needs pinned programs.
-    let refusal = Error::unsupported(
-        "enforcing from the command",
-        "a killed `run` would silently end the enforcement: this version cannot pin its programs yet",
-        "use --audit, or embed aegisbpf-core and hold the Enforcer yourself",
-    );
-    if args.enforce_gate == EnforceGate::FailClosed {
-        return Err(refusal.into());
+    match reachable(args, || builder().mode(Mode::Enforce)) {
+        Err(refusal @ Error::Unsupported { .. })
+            if args.enforce_gate == EnforceGate::AuditFallback =>
+        {
+            say(format_args!(
+                "aegisbpf: AUDIT ONLY, nothing is refused: {}",
+                refusal.chain()
+            ));
+            Ok(reachable(args, || builder().mode(Mode::Audit))?)
+        }
+        loaded => Ok(loaded?),
     }
-    say(format_args!(
-        "aegisbpf: AUDIT ONLY, nothing is refused: {}",
-        refusal.chain()
-    ));
-    Ok(builder(args, policy).attach()?)
 }
 
-fn builder(args: &RunArgs, policy: Option<Policy>) -> EnforcerBuilder {
-    let builder = Enforcer::builder()
-        .mode(Mode::Audit)
-        .event_sample_rate(args.event_sample_rate)
-        .ring_buffer_bytes(args.ringbuf_bytes);
-    match policy {
-        Some(policy) => builder.policy(policy),
-        None => builder,
+/// Other processes reach what is pinned. Where nothing can be pinned, whoever did not ask for it can still be served.
+fn reachable(args: &RunArgs, builder: impl Fn() -> EnforcerBuilder) -> Result<Enforcer, Error> {
+    let pinned = builder().pin(&args.pins.pin_dir).load();
+    let Err(refusal @ Error::Unsupported { .. }) = pinned else {
+        return pinned;
+    };
+    if args.pin || (args.enforce && !args.no_pin) {
+        return Err(refusal);
     }
+    let alone = builder().load()?;
+    say(format_args!(
+        "aegisbpf: other commands cannot reach this run: {}",
+        refusal.chain()
+    ));
+    Ok(alone)
+}
+
+fn builder(args: &RunArgs, policy: Option<&Policy>) -> EnforcerBuilder {
+    let rules = policy.map_or(0, |policy| policy.rules().len());
+    let mut builder = Enforcer::builder()
+        .rule_capacity(RULE_CAPACITY.max(u32::try_from(rules).unwrap_or(u32::MAX)));
+    if let Some(one_in) = args.event_sample_rate {
+        builder = builder.event_sample_rate(one_in);
+    }
+    if let Some(bytes) = args.ringbuf_bytes {
+        builder = builder.ring_buffer_bytes(bytes);
+    }
+    builder
+}
+
+/// Applies the policy and attaches the hooks.
+fn start(args: &RunArgs, policy: Option<&Policy>, aegis: &mut Enforcer) -> Result<(), Failure> {
+    if let Some(policy) = policy {
+        tell(&apply(args, aegis, policy)?);
+    }
+    Ok(aegis.attach()?)
+}
+
+/// From ready to the signal that ends it.
+fn serve(
+    args: &RunArgs,
+    aegis: &mut Enforcer,
+    sink: &mut Sink,
+    signals: &Signals,
+) -> Result<(), Failure> {
+    if aegis.daemon().is_some() {
+        sink.offer(Feed::open(&args.pins.pin_dir)?);
+    }
+    let mut events = aegis.events()?;
+    let mut service = Service::find();
+    introduce(aegis)?;
+    service.ready(&status(aegis));
+    let outcome = watch(args, aegis, &mut events, sink, &mut service, signals);
+    service.stopping();
+    outcome
+}
+
+fn apply(args: &RunArgs, control: &mut Control, policy: &Policy) -> Result<Applied, Error> {
+    if !args.skip_unsupported {
+        return control.apply(policy);
+    }
+    let (policy, mut dropped) = supported(control, policy);
+    let mut applied = control.apply(&policy)?;
+    dropped.append(&mut applied.warnings);
+    applied.warnings = dropped;
+    Ok(applied)
 }
 
 /// Tells events, batch by batch, and does what signals ask for.
@@ -140,7 +173,7 @@ fn reload(args: &RunArgs, aegis: &mut Enforcer) {
     };
     let applied = Policy::from_path(file)
         .map_err(Error::from)
-        .and_then(|policy| aegis.apply(&policy));
+        .and_then(|policy| apply(args, aegis, &policy));
     match applied {
         Ok(applied) => {
             say(format_args!("aegisbpf: {} is read again", file.display()));
@@ -159,56 +192,62 @@ fn status(aegis: &Enforcer) -> String {
     format!("{} by {}, {rules} rules", aegis.mode(), aegis.backend())
 }
 
-fn introduce(aegis: &Enforcer) {
-    match aegis.applied() {
-        None => say("aegisbpf: no policy, so nothing is watched (--policy FILE)"),
-        Some(applied) => tell(applied),
+fn introduce(aegis: &Enforcer) -> Result<(), Failure> {
+    if aegis.policy()?.rules().is_empty() {
+        say(
+            "aegisbpf: no rule, so nothing is watched (--policy FILE, or `aegisbpf policy apply FILE`)",
+        );
     }
+    let (mode, backend) = (aegis.mode(), aegis.backend());
     match aegis.links() {
         links if links.is_empty() => say(format_args!(
-            "aegisbpf: {} by {}, no hook attached",
-            aegis.mode(),
-            aegis.backend()
+            "aegisbpf: {mode} by {backend}, no hook attached"
         )),
         links => say(format_args!(
-            "aegisbpf: {} by {}: {}",
-            aegis.mode(),
-            aegis.backend(),
+            "aegisbpf: {mode} by {backend}: {}",
             links.join(", ")
         )),
     }
+    Ok(())
 }
 
-fn tell(applied: &Applied) {
-    for warning in &applied.warnings {
-        say(warning);
+/// Sums up; then enforcement stays, and audit goes, unless something else was asked for.
+fn end(args: &RunArgs, mut aegis: Enforcer) -> Result<(), Failure> {
+    let keep = args.pin || (!args.no_pin && aegis.mode() == Mode::Enforce);
+    if !keep {
+        aegis.detach()?;
     }
-    say(format_args!(
-        "aegisbpf: {} rules, {} of them unresolved here",
-        applied.rules,
-        applied.unresolved.len()
-    ));
-    for (_, label, reason) in &applied.unresolved {
-        say(format_args!("  unresolved: {label}: {reason}"));
+    let summed = summarise(&aegis);
+    if keep {
+        say(format_args!(
+            "aegisbpf: still {} by {}, pinned at {}; `aegisbpf run` takes it up",
+            aegis.mode(),
+            aegis.backend(),
+            args.pins.pin_dir.display()
+        ));
+    } else {
+        aegis.remove()?;
     }
+    summed
 }
 
 fn summarise(aegis: &Enforcer) -> Result<(), Failure> {
     let stats = aegis.stats()?;
-    let health = stats.health;
+    let (counts, health) = (stats.counts(), stats.health);
     say(format_args!(
-        "aegisbpf: {} blocks (audit), {} exempt; events: {} reported, {} sampled out, {} dropped; faults: {}",
+        "aegisbpf: {} blocks ({}), {} exempt; events: {} reported, {} sampled out, {} dropped; faults: {}",
         stats.blocks(),
-        stats.hits() - stats.blocks(),
+        stats.mode,
+        counts.exempted,
         health.emitted,
         health.sampled_out,
         health.dropped,
         health.faults(),
     ));
-    for rule in stats.rules.iter().filter(|r| r.audited + r.exempted > 0) {
+    for rule in stats.rules.iter().filter(|rule| rule.counts().hits() > 0) {
         say(format_args!(
-            "  {:>8} audited {:>8} exempt  {}",
-            rule.audited, rule.exempted, rule.label
+            "  {:>8} audited {:>8} denied {:>8} exempt  {}",
+            rule.audited, rule.denied, rule.exempted, rule.label
         ));
     }
     Ok(())

@@ -62,10 +62,130 @@ fn wrong_usage_is_2_and_says_what_is_wrong() {
 }
 
 #[test]
-fn enforcing_is_refused_with_the_remedy() {
+fn enforcing_where_nothing_can_be_pinned_is_refused_with_the_remedy() {
     let done = run(["run", "--enforce"]);
     assert_eq!((done.code, done.out.as_str()), (Some(4), ""));
-    assert!(done.err.contains("help: use --audit"), "{done:?}");
+    assert!(
+        done.err.contains("help: mount one, `mount -t bpf"),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn where_nothing_runs_it_is_5_and_a_clear_word() {
+    let folder = tempdir().unwrap();
+    let file = policy(folder.path(), "version=1\n[deny_path]\n/nowhere\n");
+    let file = file.to_str().unwrap();
+    for args in [
+        &["stats"][..],
+        &["stats", "--json"],
+        &["events"],
+        &["metrics"],
+        &["metrics", "--listen", "127.0.0.1:0"],
+        &["policy", "apply", file],
+        &["policy", "show"],
+        &["policy", "export"],
+        &["policy", "rollback"],
+    ] {
+        let done = finish(aegisbpf(args));
+        assert_eq!(
+            (done.code, done.out.as_str()),
+            (Some(5), ""),
+            "{args:?}: {done:?}"
+        );
+        assert!(
+            done.err.contains("no enforcer is running"),
+            "{args:?}: {done:?}"
+        );
+        assert!(done.err.contains("help: start one"), "{args:?}: {done:?}");
+    }
+}
+
+#[test]
+fn an_argument_that_means_nothing_is_2_with_the_remedy() {
+    let folder = tempdir().unwrap();
+    let file = policy(folder.path(), "version=1\n");
+    let file = file.to_str().unwrap();
+    for (args, says) in [
+        (
+            &["metrics", "--listen", "0.0.0.0:9000"][..],
+            "help: listen on 127.0.0.1",
+        ),
+        (
+            &["policy", "apply", file, "--sha256", "abc"],
+            "`sha256sum FILE`",
+        ),
+        (
+            &["policy", "apply", file, "--sha256-file", file],
+            "`sha256sum FILE`",
+        ),
+    ] {
+        let done = finish(aegisbpf(args));
+        assert_eq!(
+            (done.code, done.out.as_str()),
+            (Some(2), ""),
+            "{args:?}: {done:?}"
+        );
+        assert!(done.err.contains(says), "{args:?}: {done:?}");
+    }
+}
+
+#[test]
+fn a_file_with_another_checksum_is_refused_before_anything_else() {
+    let folder = tempdir().unwrap();
+    let file = policy(folder.path(), "version=1\n");
+    let zeros = "0".repeat(64);
+    let args = [
+        "policy",
+        "apply",
+        file.to_str().unwrap(),
+        "--sha256",
+        &zeros,
+    ];
+    let done = finish(aegisbpf(args));
+    assert_eq!((done.code, done.out.as_str()), (Some(3), ""), "{done:?}");
+    // As sha256sum says of "version=1\n".
+    let found = "2815beccc71f868badea754664ff3c46f4fb78c1e0ac396e73a965d0f56054a1";
+    assert!(
+        done.err
+            .contains(&format!("has the checksum sha256:{found}, not")),
+        "{done:?}"
+    );
+    // The right one goes on to the next obstacle.
+    let args = ["policy", "apply", file.to_str().unwrap(), "--sha256", found];
+    assert_eq!(finish(aegisbpf(args)).code, Some(5));
+    let sums = folder.path().join("sums");
+    std::fs::write(&sums, format!("{found}  test.conf\n")).unwrap();
+    let (file, sums) = (file.to_str().unwrap(), sums.to_str().unwrap());
+    let args = ["policy", "apply", file, "--sha256-file", sums];
+    assert_eq!(finish(aegisbpf(args)).code, Some(5));
+}
+
+#[test]
+fn a_dry_run_needs_no_enforcer() {
+    let folder = tempdir().unwrap();
+    let good = policy(
+        folder.path(),
+        "version=1\n[deny_path]\n/etc/passwd\n/nowhere\n",
+    );
+    let good = good.to_str().unwrap();
+    let done = run(["policy", "apply", "--dry-run", good]);
+    assert_eq!((done.code, done.err.as_str()), (Some(0), ""), "{done:?}");
+    assert!(
+        done.out
+            .contains("denied: test.conf:3 /etc/passwd (deny_path): file ")
+    );
+    assert!(
+        done.out
+            .contains("unresolved: test.conf:4 /nowhere (deny_path): no such file")
+    );
+    assert!(done.out.contains("none is running"), "{done:?}");
+    let done = run(["policy", "apply", "--dry-run", "--json", good]);
+    let report: Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!(report["valid"], true);
+    assert_eq!(report["denied"][0]["rule"], "test.conf:3 /etc/passwd");
+    assert_eq!(report["unresolved"][0]["here"], "no such file");
+    assert_eq!(report["exempt"], Value::Array(Vec::new()));
 }
 
 #[test]

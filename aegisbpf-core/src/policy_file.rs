@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 use nix::unistd::Uid;
+use sha2::Digest;
 
-use crate::policy::{Policy, Problems};
+use crate::policy::{Policy, Problems, Sha256};
 
 /// Why a file gave no policy.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +65,19 @@ pub enum PolicyFileError {
         /// The limit, in bytes.
         limit: u64,
     },
+    /// The file is not the one that was asked for.
+    #[error(
+        "{} has the checksum {found}, not {expected}: get the file anew, or the checksum if the file was changed on purpose",
+        path.display()
+    )]
+    Checksum {
+        /// The file.
+        path: PathBuf,
+        /// The checksum that was asked for.
+        expected: Sha256,
+        /// The checksum that it has.
+        found: Sha256,
+    },
     /// The text has errors.
     #[error(transparent)]
     Invalid(#[from] Problems),
@@ -80,30 +94,56 @@ impl Policy {
     /// root and the caller. Otherwise as [`Policy::parse`].
     pub fn from_path(path: impl AsRef<Path>) -> Result<Self, PolicyFileError> {
         let path = path.as_ref();
-        let read = |source| PolicyFileError::Read {
-            path: path.into(),
-            source,
-        };
-        // Without O_NONBLOCK, opening a pipe would wait for a writer.
-        let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-        let file = File::options()
-            .read(true)
-            .custom_flags(flags.bits())
-            .open(path)
-            .map_err(read)?;
-        trust(path, &file.metadata().map_err(read)?)?;
-        let mut bytes = Vec::new();
-        file.take(SIZE_LIMIT + 1)
-            .read_to_end(&mut bytes)
-            .map_err(read)?;
-        if bytes.len() as u64 > SIZE_LIMIT {
-            return Err(PolicyFileError::TooLarge {
+        Ok(Self::parse_bytes(&read(path)?, path.display().to_string())?)
+    }
+
+    /// As [`Policy::from_path`], if the file's bytes have this checksum. Files that it includes are not covered.
+    ///
+    /// # Errors
+    /// [`PolicyFileError::Checksum`] if they have another; otherwise as [`Policy::from_path`].
+    pub fn from_path_with_sha256(
+        path: impl AsRef<Path>,
+        expected: Sha256,
+    ) -> Result<Self, PolicyFileError> {
+        let path = path.as_ref();
+        let bytes = read(path)?;
+        let found = Sha256(sha2::Sha256::digest(&bytes).into());
+        if found != expected {
+            return Err(PolicyFileError::Checksum {
                 path: path.into(),
-                limit: SIZE_LIMIT,
+                expected,
+                found,
             });
         }
         Ok(Self::parse_bytes(&bytes, path.display().to_string())?)
     }
+}
+
+/// The bytes of a file that is trusted.
+fn read(path: &Path) -> Result<Vec<u8>, PolicyFileError> {
+    let failed = |source| PolicyFileError::Read {
+        path: path.into(),
+        source,
+    };
+    // Without O_NONBLOCK, opening a pipe would wait for a writer.
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = File::options()
+        .read(true)
+        .custom_flags(flags.bits())
+        .open(path)
+        .map_err(failed)?;
+    trust(path, &file.metadata().map_err(failed)?)?;
+    let mut bytes = Vec::new();
+    file.take(SIZE_LIMIT + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    if bytes.len() as u64 > SIZE_LIMIT {
+        return Err(PolicyFileError::TooLarge {
+            path: path.into(),
+            limit: SIZE_LIMIT,
+        });
+    }
+    Ok(bytes)
 }
 
 /// Refuses a file that is none, or that others could change.

@@ -56,6 +56,8 @@ pub struct RuleStats {
     pub rule: RuleId,
     /// `production.conf:14 /etc/shadow`.
     pub label: String,
+    /// The section that it stands in: `deny_path`.
+    pub section: &'static str,
     /// What stands on its line: `/etc/shadow`.
     pub entry: String,
     /// Where it is written.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
     sync::Arc,
 };
 
@@ -29,6 +30,19 @@ pub enum State {
     Same(RuleId),
     /// What it names is not there: it matches nothing until the policy is applied again.
     Unresolved(Reason),
+}
+
+/// For people: what the rule stands for here.
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(file) => write!(f, "file {file}"),
+            Self::Cgroup(cgroup) => write!(f, "cgroup {cgroup}"),
+            Self::AsWritten => f.write_str("as written"),
+            Self::Same(other) => write!(f, "same as rule {other}, which counts"),
+            Self::Unresolved(reason) => write!(f, "unresolved: {reason}"),
+        }
+    }
 }
 
 /// What a policy has that calls for hooks of its own: a hook that nothing needs is not attached.
@@ -130,6 +144,14 @@ impl Table {
             .iter()
             .map(|(id, row)| (row.rule.meaning(), *id))
             .collect()
+    }
+
+    /// Nothing of this table but the memory of the ids that were given.
+    pub(crate) fn emptied(&self) -> Self {
+        Self {
+            rows: BTreeMap::new(),
+            last_id: self.last_id,
+        }
     }
 
     fn fresh(&mut self) -> RuleId {

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-use super::Format;
+use super::{Format, PinArgs};
 
 #[derive(Args)]
 pub(crate) struct RunArgs {
@@ -25,13 +25,17 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
 
-    /// Report one event in N on each CPU; 0 reports none. Counters stay exact
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) event_sample_rate: u32,
+    /// Leave out, loudly, the rules of the policy that cannot be enforced here
+    #[arg(long, requires = "policy")]
+    pub(crate) skip_unsupported: bool,
 
-    /// Size of the ring buffer in bytes, rounded up to a power of two
-    #[arg(long, value_name = "N", default_value_t = aegisbpf_core::RING_BUFFER_BYTES)]
-    pub(crate) ringbuf_bytes: u32,
+    /// Report one event in N on each CPU; 0 reports none. Counters stay exact. Without it each is reported
+    #[arg(long, value_name = "N")]
+    pub(crate) event_sample_rate: Option<u32>,
+
+    /// Size of the ring buffer in bytes, rounded up to a power of two; 262144 without it
+    #[arg(long, value_name = "N")]
+    pub(crate) ringbuf_bytes: Option<u32>,
 
     /// Where events go
     #[arg(long, value_name = "WHERE", value_enum, default_value_t = Log::Stdout)]
@@ -44,6 +48,17 @@ pub(crate) struct RunArgs {
     /// Tell an event that repeats only once in this time, as `10s` or `1min`, and then how often it came
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) dedup_window: Option<Duration>,
+
+    /// Keep deciding when this process has ended (the default with --enforce)
+    #[arg(long, conflicts_with = "no_pin")]
+    pub(crate) pin: bool,
+
+    /// Detach when this process ends (the default without --enforce)
+    #[arg(long)]
+    pub(crate) no_pin: bool,
+
+    #[command(flatten)]
+    pub(crate) pins: PinArgs,
 }
 
 /// What becomes of `--enforce` where the host can only audit.

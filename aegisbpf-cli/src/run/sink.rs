@@ -1,24 +1,23 @@
-//! Where events go: standard output, the journal.
+//! Where events go: standard output, the journal, other processes.
 
 use std::{
     io::{self, BufWriter, StdoutLock, Write},
     time::{Duration, SystemTime},
 };
 
-use aegisbpf_core::{Dedup, Event, Repeated};
-use serde::Serialize;
-
-use super::journal::Journal;
+use super::{feed::Feed, journal::Journal};
 use crate::{
     args::{Format, Log, RunArgs},
     exit::Failure,
-    out::printable,
+    feed::Line,
 };
+use aegisbpf_core::{Dedup, Event, Repeated};
 
 pub(super) struct Sink {
     dedup: Option<Dedup>,
     stdout: Option<Stdout>,
     journal: Option<Journal>,
+    feed: Option<Feed>,
 }
 
 struct Stdout {
@@ -41,7 +40,13 @@ impl Sink {
             journal: (args.log != Log::Stdout)
                 .then(Journal::connect)
                 .transpose()?,
+            feed: None,
         })
+    }
+
+    /// Other processes hear the events too.
+    pub(super) fn offer(&mut self, feed: Feed) {
+        self.feed = Some(feed);
     }
 
     pub(super) fn take(&mut self, event: &Event) -> io::Result<()> {
@@ -80,6 +85,9 @@ impl Sink {
     }
 
     fn tell(&mut self, event: &Event, repeated: Option<u64>) -> io::Result<()> {
+        if let Some(feed) = &self.feed {
+            feed.tell(event, repeated);
+        }
         if let Some(journal) = &mut self.journal {
             journal.tell(event, repeated);
         }
@@ -90,31 +98,12 @@ impl Sink {
     }
 }
 
-/// One line of JSON.
-#[derive(Serialize)]
-struct Line<'a> {
-    #[serde(flatten)]
-    event: &'a Event,
-    /// How many like it were left out, this one among them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    repeated: Option<u64>,
-}
-
 impl Stdout {
     fn tell(&mut self, event: &Event, repeated: Option<u64>) -> io::Result<()> {
+        let line = Line::new(event, repeated);
         match self.format {
-            Format::Json => {
-                serde_json::to_writer(&mut self.out, &Line { event, repeated })?;
-                self.out.write_all(b"\n")
-            }
-            Format::Text => {
-                let event = event.to_string();
-                write!(self.out, "{}", printable(&event))?;
-                if let Some(repeated) = repeated {
-                    write!(self.out, " ({repeated} times)")?;
-                }
-                writeln!(self.out)
-            }
+            Format::Json => writeln!(self.out, "{}", line.json()),
+            Format::Text => writeln!(self.out, "{}", line.text()),
         }
     }
 }

@@ -5,6 +5,8 @@
     reason = "each test program uses a part; a panic is how a test fails"
 )]
 
+pub(crate) mod bpffs;
+
 use std::{
     ffi::OsStr,
     fs::{self, Permissions},
@@ -31,6 +33,8 @@ pub(crate) fn aegisbpf<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Co
     command
         .args(args)
         .env("COLUMNS", "100")
+        // Never the machine's own enforcer.
+        .env("AEGISBPF_PIN_DIR", "/nowhere/at/all")
         .stdin(Stdio::null());
     command
 }

@@ -16,7 +16,7 @@ use nix::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::common::{Done, Running, aegisbpf, finish, policy, wait};
+use crate::common::{Done, Running, aegisbpf, bpffs::BpfFs, finish, policy, wait};
 
 pub(crate) const FACTS: &[(&str, fn())] = &[
     ("an_access_is_one_json_line", an_access_is_one_json_line),
@@ -47,6 +47,7 @@ pub(crate) const FACTS: &[(&str, fn())] = &[
 /// A file that the policy denies.
 pub(crate) struct Scene {
     pub(crate) folder: TempDir,
+    pub(crate) pins: BpfFs,
     pub(crate) secret: PathBuf,
     pub(crate) policy: PathBuf,
 }
@@ -60,6 +61,7 @@ impl Scene {
         let policy = policy(folder.path(), text);
         Self {
             folder,
+            pins: BpfFs::mount(),
             secret,
             policy,
         }
@@ -67,7 +69,10 @@ impl Scene {
 
     pub(crate) fn command(&self, more: &[&str]) -> Command {
         let mut command = aegisbpf(["run", "--audit", "--policy"]);
-        command.arg(&self.policy).args(more);
+        command
+            .arg(&self.policy)
+            .args(more)
+            .env("AEGISBPF_PIN_DIR", self.pins.base());
         // A process group of its own, so that what it might leave behind can be found.
         command.process_group(0);
         command
@@ -235,6 +240,7 @@ fn without_a_policy_nothing_is_watched() {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut run = Running::start(command);
+    run.says("cannot reach this run");
     run.says("nothing is watched");
     run.says("no hook attached");
     let done = stop(run, Signal::SIGINT);

@@ -194,6 +194,7 @@ fn events_go_to_the_journal() {
     command
         .args(["run", "--audit", "--log", "both", "--policy"])
         .arg(&scene.policy)
+        .env("AEGISBPF_PIN_DIR", scene.pins.base())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut run = Running::start(command);
@@ -234,6 +235,7 @@ fn with_journal(folder: &Path) -> Command {
         )
         .arg(folder)
         .arg(env!("CARGO_BIN_EXE_aegisbpf"))
+        .env("AEGISBPF_PIN_DIR", "/nowhere/at/all")
         .stdin(Stdio::null());
     command
 }

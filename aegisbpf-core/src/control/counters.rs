@@ -22,6 +22,7 @@ impl Control {
             RuleStats {
                 rule: *id,
                 label: row.rule.label(),
+                section: row.rule.section(),
                 entry: row.rule.entry(),
                 origin: row.rule.origin.clone(),
                 effect: row.rule.effect,

@@ -177,12 +177,28 @@ impl Control {
         self.replace(policy)
     }
 
+    /// As [`Control::apply`], but every rule begins anew: also those that the old policy had count from zero.
+    ///
+    /// # Errors
+    /// As [`Control::apply`].
+    pub fn apply_anew(&mut self, policy: &Policy) -> Result<Applied> {
+        let _turn = self.begin("applying a policy")?;
+        self.replace_as(policy, Ids::Fresh)
+    }
+
     /// [`Control::apply`], for whoever has the turn.
     fn replace(&mut self, policy: &Policy) -> Result<Applied> {
+        self.replace_as(policy, Ids::Kept)
+    }
+
+    fn replace_as(&mut self, policy: &Policy, ids: Ids) -> Result<Applied> {
         capability::require(self.backend, self.mode(), policy)?;
         let resolution = resolve(policy)?;
         let next = Kept {
-            table: self.kept.table.succeed(policy, &resolution),
+            table: match ids {
+                Ids::Kept => self.kept.table.succeed(policy, &resolution),
+                Ids::Fresh => self.kept.table.emptied().succeed(policy, &resolution),
+            },
             policy: policy.clone(),
         };
         let (had, needs) = (self.kept.table.needs(), next.table.needs());
@@ -280,6 +296,13 @@ impl Control {
         let _turn = self.begin("changing the mode")?;
         self.maps.set(|control| control.mode = mode_number(mode))
     }
+}
+
+/// The ids, and with them the counters, of rules that the old policy had too.
+#[derive(Clone, Copy)]
+enum Ids {
+    Kept,
+    Fresh,
 }
 
 fn mode_number(mode: Mode) -> u32 {

@@ -14,7 +14,7 @@ use super::{CgroupStats, RuleStats, Stats};
 use crate::{
     FileId,
     cgroup::CgroupTree,
-    policy::{Operation, RuleId},
+    policy::{Effect, Operation, RuleId},
     table::State,
 };
 
@@ -89,7 +89,7 @@ pub struct CgroupSummary {
     pub counts: Counts,
 }
 
-/// All rules about one operation.
+/// All rules that deny one operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct OperationSummary {
@@ -139,7 +139,8 @@ impl Stats {
         let mut files: Vec<_> = self
             .rules
             .iter()
-            .filter(|rule| rule.operation == Operation::Open && rule.counts().hits() > 0)
+            .filter(|rule| rule.effect == Effect::Deny && rule.operation == Operation::Open)
+            .filter(|rule| rule.counts().hits() > 0)
             .map(|rule| FileSummary {
                 rule: rule.rule,
                 object: rule.entry.clone(),
@@ -175,11 +176,11 @@ impl Stats {
         cgroups
     }
 
-    /// The operations that rules are about, in the order of the language.
+    /// The operations that rules deny, in the order of the language.
     #[must_use]
     pub fn by_operation(&self) -> Vec<OperationSummary> {
         let mut operations: BTreeMap<Operation, (usize, Counts)> = BTreeMap::new();
-        for rule in &self.rules {
+        for rule in self.rules.iter().filter(|rule| rule.effect == Effect::Deny) {
             let (rules, counts) = operations.entry(rule.operation).or_default();
             *rules += 1;
             *counts += rule.counts();
@@ -214,6 +215,7 @@ mod tests {
         let rules = policy.iter().map(|(id, rule)| RuleStats {
             rule: id,
             label: rule.label(),
+            section: rule.section(),
             entry: rule.entry(),
             origin: rule.origin.clone(),
             effect: rule.effect,
