@@ -19,6 +19,10 @@ struct Aligned<B: ?Sized>(B);
 pub static AEGIS: &[u8] = &ALIGNED_AEGIS.0;
 static ALIGNED_AEGIS: &Aligned<[u8]> = &Aligned(*include_bytes!("../object/aegis.bpf.o"));
 
+/// The `modify_return` backend: the same programs, for functions that the security hooks stand in.
+pub static MODIFY: &[u8] = &ALIGNED_MODIFY.0;
+static ALIGNED_MODIFY: &Aligned<[u8]> = &Aligned(*include_bytes!("../object/modify.bpf.o"));
+
 /// The `tracepoint` backend: audit only.
 pub static OBSERVE: &[u8] = &ALIGNED_OBSERVE.0;
 static ALIGNED_OBSERVE: &Aligned<[u8]> = &Aligned(*include_bytes!("../object/observe.bpf.o"));

@@ -32,6 +32,15 @@ pub enum Backend {
     /// BPF programs on security hooks: audit and enforce. Needs Linux 5.7, BTF, and `bpf` in the active LSM
     /// list; where the list lacks it such programs attach and *never run*, so it is refused there.
     Lsm,
+    /// BPF programs that take the place of the security hooks' own functions: audit and enforce, also where the active LSM
+    /// list lacks `bpf`, without a reboot. Needs Linux 5.7 and BTF.
+    ///
+    /// The kernel skips such a program on a CPU where another task was preempted inside it. Where kernels do not preempt
+    /// kernel code (`preempt=voluntary` or `none`, the default of distributions for servers) that cannot happen. On fully
+    /// preemptible ones some accesses would slip through, so enforcing is refused there unless this backend is asked for by
+    /// name. [`Stats::missed_runs`](crate::Stats) counts what was skipped: above zero it is an alarm.
+    #[serde(rename = "modify_return")]
+    ModifyReturn,
     /// BPF programs on tracepoints: audit only, since they run after the fact. Needs Linux 5.11 and BTF.
     ///
     /// It sees the files that open, openat, openat2, creat and open_by_handle_at opened, and the files that were
@@ -45,6 +54,7 @@ impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Lsm => "lsm",
+            Self::ModifyReturn => "modify_return",
             Self::Tracepoint => "tracepoint",
         })
     }

@@ -32,6 +32,9 @@ pub struct Stats {
     pub health: Health,
     /// Bytes that maps and programs hold in the kernel. Exact since Linux 6.4; before that an upper bound.
     pub kernel_memory: u64,
+    /// Runs of our programs that the kernel skipped. Each may be an access that passed unseen, so above zero it is an
+    /// alarm. Only [`Backend::ModifyReturn`] can have any, on fully preemptible kernels. 0 before Linux 5.12, which do not tell.
+    pub missed_runs: u64,
 }
 
 impl Stats {

@@ -11,6 +11,9 @@ use std::sync::LazyLock;
 use aegisbpf_core::{Backend, Mode};
 use libtest_mimic::{Arguments, Completion, Trial};
 
+/// The backends that can refuse. The same programs, so the same facts.
+const REFUSING: [Backend; 2] = [Backend::Lsm, Backend::ModifyReturn];
+
 /// A fact to be shown on one backend.
 type Fact = fn(Backend);
 
@@ -27,7 +30,15 @@ fn main() {
             Mode::Audit,
             *fact,
         ));
-        trials.push(trial("lsm", name, Backend::Lsm, Mode::Audit, *fact));
+        for backend in REFUSING {
+            trials.push(trial(
+                backend_name(backend),
+                name,
+                backend,
+                Mode::Audit,
+                *fact,
+            ));
+        }
     }
     for (name, fact) in backends::TRACEPOINT {
         trials.push(trial(
@@ -49,8 +60,21 @@ fn main() {
         backends::decides_by_identity_alone,
     ));
     for (name, fact) in backends::LSM {
-        trials.push(trial("lsm", name, Backend::Lsm, Mode::Enforce, *fact));
+        for backend in REFUSING {
+            trials.push(trial(
+                backend_name(backend),
+                name,
+                backend,
+                Mode::Enforce,
+                *fact,
+            ));
+        }
     }
+    trials.push(single(
+        "modify_return::is_refused_where_programs_are_skipped",
+        || missing(Backend::ModifyReturn, Mode::Enforce),
+        backends::modify_return_is_refused_where_programs_are_skipped,
+    ));
     trials.push(single(
         "lsm::is_refused_where_it_would_never_run",
         || None,
@@ -58,6 +82,14 @@ fn main() {
     ));
     assert!(!trials.is_empty(), "an empty list of tests proves nothing");
     libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn backend_name(backend: Backend) -> &'static str {
+    match backend {
+        Backend::Lsm => "lsm",
+        Backend::ModifyReturn => "modify_return",
+        _ => "tracepoint",
+    }
 }
 
 /// A test of its own, ignored with what it lacks.
@@ -94,8 +126,11 @@ fn missing(backend: Backend, mode: Mode) -> Option<String> {
         LazyLock::new(|| common::missing(Backend::Lsm, Mode::Enforce));
     static TRACEPOINT: LazyLock<Option<String>> =
         LazyLock::new(|| common::missing(Backend::Tracepoint, Mode::Audit));
+    static MODIFY_RETURN: LazyLock<Option<String>> =
+        LazyLock::new(|| common::missing(Backend::ModifyReturn, Mode::Enforce));
     match (backend, mode) {
         (Backend::Lsm, _) => LSM.clone(),
+        (Backend::ModifyReturn, _) => MODIFY_RETURN.clone(),
         _ => TRACEPOINT.clone(),
     }
 }

@@ -64,6 +64,7 @@ impl Control {
             cgroups,
             health: self.maps.health()?,
             kernel_memory: self.kernel_memory()?,
+            missed_runs: self.loaded.missed_runs()?,
         })
     }
 

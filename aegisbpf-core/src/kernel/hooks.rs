@@ -1,5 +1,7 @@
 //! Which programs each backend attaches, and where.
 
+use std::sync::LazyLock;
+
 use crate::{backend::Backend, table::Need};
 
 /// How one program is attached.
@@ -7,6 +9,8 @@ use crate::{backend::Backend, table::Need};
 pub(super) enum Place {
     /// `lsm/…`: a security hook of this name.
     Lsm(&'static str),
+    /// `modify_return/security_…`: the function behind the security hook of this name.
+    Modify(&'static str),
     /// `tracepoint/syscalls/…`.
     Syscall(&'static str),
     /// A raw tracepoint.
@@ -31,6 +35,7 @@ impl Hook {
     pub(super) fn name(&self) -> String {
         match self.place {
             Place::Lsm(hook) => format!("lsm/{hook}"),
+            Place::Modify(hook) => format!("modify_return/security_{hook}"),
             Place::Syscall(point) => format!("tracepoint/syscalls/{point}"),
             Place::Raw(point) => format!("raw_tp/{point}"),
         }
@@ -59,11 +64,24 @@ const fn optional(program: &'static str, place: Place, need: Need) -> Hook {
 pub(super) fn of(backend: Backend) -> &'static [Hook] {
     match backend {
         Backend::Lsm => LSM,
+        Backend::ModifyReturn => &MODIFY_RETURN,
         Backend::Tracepoint => TRACEPOINT,
     }
 }
 
 const LSM: &[Hook] = &[hook("file_open", Place::Lsm("file_open"), Need::Files)];
+
+/// The same programs as [`LSM`], at the functions that call the security hooks.
+static MODIFY_RETURN: LazyLock<Vec<Hook>> = LazyLock::new(|| {
+    let moved = |hook: &Hook| match hook.place {
+        Place::Lsm(name) => Hook {
+            place: Place::Modify(name),
+            ..*hook
+        },
+        _ => *hook,
+    };
+    LSM.iter().map(moved).collect()
+});
 
 const TRACEPOINT: &[Hook] = &[
     optional("exit_open", Place::Syscall("sys_exit_open"), Need::Files),

@@ -4,6 +4,7 @@ use std::{io, path::PathBuf, thread};
 
 use aya::programs::{
     Program, ProgramError,
+    fexit::FExitLink,
     links::{FdLink, PinnedLink},
     lsm::LsmLink,
     raw_trace_point::RawTracePointLink,
@@ -27,6 +28,7 @@ pub(super) enum Links {
 /// One attached program.
 pub(super) enum Link {
     Lsm(LsmLink),
+    Modify(FExitLink),
     Syscall(TracePointLink),
     Raw(RawTracePointLink),
 }
@@ -40,6 +42,9 @@ impl Link {
         let attached = match (program, hook.place) {
             (Program::Lsm(p), Place::Lsm(_)) => {
                 p.attach().and_then(|id| p.take_link(id)).map(Self::Lsm)
+            }
+            (Program::FExit(p), Place::Modify(_)) => {
+                p.attach().and_then(|id| p.take_link(id)).map(Self::Modify)
             }
             (Program::TracePoint(p), Place::Syscall(point)) => p
                 .attach("syscalls", point)
@@ -58,6 +63,7 @@ impl Link {
     fn into_fd(self) -> Result<FdLink, crate::error::Source> {
         Ok(match self {
             Self::Lsm(link) => link.into(),
+            Self::Modify(link) => link.into(),
             Self::Raw(link) => link.into(),
             Self::Syscall(link) => link.try_into()?,
         })

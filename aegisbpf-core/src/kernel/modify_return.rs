@@ -8,7 +8,7 @@
 //! Minimum kernel: 5.7 (`BPF_MODIFY_RETURN` in include/uapi/linux/bpf.h).
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     ffi::CString,
     fs,
     os::{
@@ -18,10 +18,17 @@ use std::{
     path::Path,
 };
 
-use aya::{Btf, maps::Map, programs::FExit};
+use aya::{
+    Btf, Ebpf,
+    maps::Map,
+    programs::{FExit, Program},
+};
 use aya_obj::{Object, btf::BtfKind, generated::bpf_insn};
 
-use super::syscall;
+use super::{
+    hooks::{Hook, Place},
+    private_mount, syscall,
+};
 use crate::error::{Error, Result, Source};
 
 /// Room for what the verifier has to say when it refuses.
@@ -116,6 +123,52 @@ impl Modifier {
             })
         })
     }
+}
+
+/// Loads the programs of `hooks` out of `bytes`, over the maps of `ebpf`, which was loaded from the same bytes.
+///
+/// # Errors
+/// [`Error::Unsupported`] if this kernel refuses, with what it said.
+pub(super) fn load_all(
+    bytes: &[u8],
+    btf: &Btf,
+    ebpf: &Ebpf,
+    hooks: &[Hook],
+) -> Result<BTreeMap<&'static str, Program>> {
+    let modifier = Modifier::new(bytes, btf, |name| ebpf.map(name).and_then(descriptor))?;
+    let load = |place: &Path| -> Result<BTreeMap<&'static str, Program>> {
+        let mut programs = BTreeMap::new();
+        for hook in hooks {
+            let Place::Modify(name) = hook.place else {
+                continue;
+            };
+            // (A bpf file system takes no dot in a name.)
+            let pin = place.join(format!("aegisbpf-{}-{}", std::process::id(), hook.program));
+            match modifier.load(hook.program, &format!("security_{name}"), btf, &pin) {
+                Ok(program) => {
+                    programs.insert(hook.program, Program::FExit(program));
+                }
+                Err(_) if hook.optional => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(programs)
+    };
+    let unsupported = |reason: String, remedy: &str, source: Source| Error::Unsupported {
+        what: "loading the modify_return backend".into(),
+        reason,
+        remedy: remedy.into(),
+        source: Some(source),
+    };
+    private_mount::with_bpffs(load)
+        .map_err(|e| {
+            let remedy = "run as root, or: mount -t bpf bpf /sys/fs/bpf";
+            unsupported("no bpf file system can be had".into(), remedy, e.into())
+        })?
+        .map_err(|e| {
+            let remedy = "`aegisbpf doctor` says what this host has";
+            unsupported("the kernel refused a program".into(), remedy, e.into())
+        })
 }
 
 /// The descriptor of a map of one of the types that our objects have.

@@ -1,6 +1,6 @@
 //! Loading a backend's object, and attaching and detaching its programs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aegisbpf_bpf::names;
 use aya::{
@@ -14,6 +14,7 @@ use super::{
     hooks::{self, Hook, Place},
     links::{Link, Links},
     maps::Source,
+    modify_return,
     pins::Pins,
     private_mount,
     programs::Programs,
@@ -66,6 +67,14 @@ impl Loaded {
             .load(bytes)
             .map_err(|e| refused(e.into(), "the object"))?;
         let hooks = hooks::of(backend).to_vec();
+        if backend == Backend::ModifyReturn {
+            let beside = modify_return::load_all(bytes, &btf, &ebpf, &hooks)?;
+            return Ok(Self {
+                programs: Programs::Object(ebpf, beside),
+                hooks,
+                links: Links::Held(Vec::new()),
+            });
+        }
         for hook in &hooks {
             let program = in_object(&mut ebpf, hook.program)?;
             let verified = match (program, hook.place) {
@@ -77,7 +86,7 @@ impl Loaded {
             verified.map_err(|e| refused(e.into(), &hook.name()))?;
         }
         Ok(Self {
-            programs: Programs::Object(ebpf),
+            programs: Programs::Object(ebpf, BTreeMap::new()),
             hooks,
             links: Links::Held(Vec::new()),
         })
@@ -101,7 +110,7 @@ impl Loaded {
     /// # Errors
     /// If the file system refuses, or something has that name already.
     pub(crate) fn pin(&mut self, pins: &Pins) -> Result<()> {
-        let Programs::Object(ebpf) = &mut self.programs else {
+        let Programs::Object(ebpf, _) = &mut self.programs else {
             return Err(Error::kernel("pinning programs", "they are pinned already"));
         };
         for (name, map) in ebpf.maps() {
@@ -116,7 +125,8 @@ impl Loaded {
             .map_err(|e| Error::kernel("loading the program that tells who we are", e))?;
         let names = self.hooks.iter().map(|hook| hook.program);
         for name in names.chain([names::WHOAMI]) {
-            in_object(ebpf, name)?
+            self.programs
+                .get_mut(name)?
                 .pin(pins.program(name))
                 .map_err(|e| Error::kernel(format!("pinning the program {name}"), e))?;
         }
@@ -129,7 +139,7 @@ impl Loaded {
     /// If there is none, since all is pinned.
     pub(crate) fn maps(&mut self) -> Result<Source<'_>> {
         match &mut self.programs {
-            Programs::Object(ebpf) => Ok(Source::Object(ebpf)),
+            Programs::Object(ebpf, _) => Ok(Source::Object(ebpf)),
             Programs::Pinned(_) => Err(Error::kernel("taking the maps", "they are pinned")),
         }
     }
@@ -140,7 +150,7 @@ impl Loaded {
     /// If the kernel does not run the program that tells.
     pub(crate) fn own_tgid(&mut self) -> Result<u32> {
         let failed = |e: ProgramError| Error::kernel("asking the kernel for our own process id", e);
-        let loads = matches!(self.programs, Programs::Object(_));
+        let loads = matches!(self.programs, Programs::Object(..));
         let program: &mut RawTracePoint = self
             .programs
             .get_mut(names::WHOAMI)?
@@ -245,19 +255,31 @@ impl Loaded {
             .collect()
     }
 
+    /// Runs that the kernel skipped, since the program was running on that CPU already.
+    ///
+    /// # Errors
+    /// If the kernel does not tell.
+    pub(crate) fn missed_runs(&self) -> Result<u64> {
+        self.sum(|info| info.missed)
+    }
+
     /// Bytes that the programs hold in the kernel.
     ///
     /// # Errors
     /// If the kernel does not tell.
     pub(crate) fn memory(&self) -> Result<u64> {
+        self.sum(|info| info.memory)
+    }
+
+    fn sum(&self, part: impl Fn(&runtime::ProgramFdInfo) -> u64) -> Result<u64> {
         self.hooks
             .iter()
             .filter_map(|hook| self.programs.get(hook.program))
             .map(|program| {
                 let fd = program
                     .fd()
-                    .map_err(|e| Error::kernel("reading a program's memory", e))?;
-                Ok(runtime::ProgramFdInfo::read(fd)?.memory)
+                    .map_err(|e| Error::kernel("asking about a program", e))?;
+                Ok(part(&runtime::ProgramFdInfo::read(fd)?))
             })
             .sum()
     }
@@ -266,6 +288,7 @@ impl Loaded {
 fn object(backend: Backend) -> &'static [u8] {
     match backend {
         Backend::Lsm => aegisbpf_bpf::AEGIS,
+        Backend::ModifyReturn => aegisbpf_bpf::MODIFY,
         Backend::Tracepoint => aegisbpf_bpf::OBSERVE,
     }
 }

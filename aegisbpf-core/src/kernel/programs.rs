@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aegisbpf_bpf::names;
 use aya::{
     Ebpf,
-    programs::{Lsm, Program, ProgramError, RawTracePoint, TracePoint},
+    programs::{FExit, Lsm, Program, ProgramError, RawTracePoint, TracePoint},
 };
 
 use super::{
@@ -16,8 +16,8 @@ use crate::error::{Error, Result};
 
 /// Where the programs are.
 pub(super) enum Programs {
-    /// In the object that this process loaded. They end with it.
-    Object(Ebpf),
+    /// In the object that this process loaded. They end with it. Those that its loader does not know stand beside it.
+    Object(Ebpf, BTreeMap<&'static str, Program>),
     /// In a bpf file system; these are our handles.
     Pinned(BTreeMap<&'static str, Program>),
 }
@@ -33,6 +33,7 @@ impl Programs {
             let path = pins.program(hook.program);
             let opened = match hook.place {
                 Place::Lsm(_) => Lsm::from_pin(path).map(Program::Lsm),
+                Place::Modify(_) => FExit::from_pin(path).map(Program::FExit),
                 Place::Syscall(_) => TracePoint::from_pin(path).map(Program::TracePoint),
                 Place::Raw(_) => RawTracePoint::from_pin(path).map(Program::RawTracePoint),
             };
@@ -46,14 +47,17 @@ impl Programs {
 
     pub(super) fn get(&self, name: &str) -> Option<&Program> {
         match self {
-            Self::Object(ebpf) => ebpf.program(name),
+            Self::Object(ebpf, beside) => beside.get(name).or_else(|| ebpf.program(name)),
             Self::Pinned(programs) => programs.get(name),
         }
     }
 
     pub(super) fn get_mut(&mut self, name: &str) -> Result<&mut Program> {
         match self {
-            Self::Object(ebpf) => ebpf.program_mut(name),
+            Self::Object(ebpf, beside) => match beside.get_mut(name) {
+                Some(program) => Some(program),
+                None => ebpf.program_mut(name),
+            },
             Self::Pinned(programs) => programs.get_mut(name),
         }
         .ok_or_else(|| {

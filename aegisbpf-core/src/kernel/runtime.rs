@@ -33,6 +33,8 @@ pub(super) struct ProgramFdInfo {
     pub(super) nanos: u64,
     /// `memlock`, bytes.
     pub(super) memory: u64,
+    /// `recursion_misses`: runs that the kernel skipped.
+    pub(super) missed: u64,
 }
 
 impl ProgramFdInfo {
@@ -42,6 +44,7 @@ impl ProgramFdInfo {
             runs: field(&text, "run_cnt:"),
             nanos: field(&text, "run_time_ns:"),
             memory: field(&text, "memlock:"),
+            missed: field(&text, "recursion_misses:"),
         })
     }
 }

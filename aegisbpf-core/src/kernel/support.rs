@@ -16,6 +16,7 @@ use crate::{
 };
 
 const LSM_LIST: &str = "/sys/kernel/security/lsm";
+const PREEMPT: &str = "/sys/kernel/debug/sched/preempt";
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 const BPFFS: &str = "/sys/fs/bpf";
 /// For probes: small.
@@ -61,7 +62,9 @@ pub fn checks() -> Vec<Check> {
         bpffs(),
         cgroup2(),
         lsm(),
+        preemption(),
         backend(Backend::Lsm, "programs-lsm"),
+        backend(Backend::ModifyReturn, "programs-modify-return"),
         backend(Backend::Tracepoint, "programs-tracepoint"),
     ]
 }
@@ -76,8 +79,81 @@ pub(crate) fn choose(
         (Some(Backend::Tracepoint), Mode::Enforce) => Err(audit_only()),
         (Some(Backend::Tracepoint), Mode::Audit) => load(Backend::Tracepoint, sizes),
         (Some(Backend::Lsm), _) => load_lsm(sizes),
-        (None, Mode::Enforce) => load_lsm(sizes),
-        (None, Mode::Audit) => load_lsm(sizes).or_else(|_| load(Backend::Tracepoint, sizes)),
+        (Some(Backend::ModifyReturn), _) => load(Backend::ModifyReturn, sizes),
+        // What the first had to say is what helps: it is the one that a reboot would give.
+        (None, Mode::Enforce) => load_lsm(sizes).or_else(|lsm| {
+            let found = load(Backend::ModifyReturn, sizes).map_err(|_| lsm)?;
+            never_skipped()?;
+            Ok(found)
+        }),
+        (None, Mode::Audit) => load_lsm(sizes)
+            .or_else(|_| load(Backend::ModifyReturn, sizes))
+            .or_else(|_| load(Backend::Tracepoint, sizes)),
+    }
+}
+
+/// Whether no task can be preempted inside a program, which is when the kernel skips the program for others.
+///
+/// # Errors
+/// [`Error::Unsupported`] if it can, or if that is not known.
+fn never_skipped() -> Result<()> {
+    match preemption_mode() {
+        Ok(mode) if mode == "none" || mode == "voluntary" => Ok(()),
+        found => Err(Error::Unsupported {
+            what: "enforcing with the modify_return backend".into(),
+            reason: match found {
+                Ok(mode) => format!(
+                    "this kernel preempts kernel code (preempt={mode}), and then skips such programs now and then: \
+                     some accesses would slip through"
+                ),
+                Err(e) => format!("whether this kernel skips such programs is not known: {e}"),
+            },
+            remedy: format!(
+                "{}; or boot with `preempt=voluntary`; or accept it by asking for the backend by name: \
+                 EnforcerBuilder::backend(Backend::ModifyReturn), --backend modify_return",
+                lsm_remedy()
+            ),
+            source: None,
+        }),
+    }
+}
+
+/// How the kernel preempts itself: `none`, `voluntary`, `full`, `lazy`.
+fn preemption_mode() -> Result<String, String> {
+    let dynamic = private_mount::with_debugfs(|| fs::read_to_string(PREEMPT))
+        .map_err(|e| e.desc().to_owned())?;
+    if let Ok(modes) = dynamic {
+        // "none (voluntary) full"
+        return modes
+            .split_whitespace()
+            .find_map(|mode| mode.strip_prefix('(')?.strip_suffix(')'))
+            .map(str::to_owned)
+            .ok_or_else(|| format!("{PREEMPT} says {}", modes.trim()));
+    }
+    // A kernel whose mode was chosen when it was built says so in its version.
+    let name = nix::sys::utsname::uname().map_err(|e| e.desc().to_owned())?;
+    let version = name.version().to_string_lossy().into_owned();
+    let has = |word: &str| version.split_whitespace().any(|w| w == word);
+    if has("PREEMPT_DYNAMIC") {
+        Err(format!("{PREEMPT} cannot be read"))
+    } else if has("PREEMPT") || has("PREEMPT_RT") {
+        Ok("full".into())
+    } else {
+        Ok("voluntary".into())
+    }
+}
+
+fn preemption() -> Check {
+    match preemption_mode() {
+        Ok(mode) if mode == "none" || mode == "voluntary" => ok("preemption", mode),
+        found => Check {
+            name: "preemption",
+            status: Status::Warn,
+            found: found.unwrap_or_else(|why| why),
+            remedy: "only the modify_return backend minds: it would miss accesses here; `preempt=voluntary` on the \
+                     kernel's command line mends that"
+                .into(),
+        },
     }
 }
 
@@ -231,7 +307,11 @@ fn backend(backend: Backend, name: &'static str) -> Check {
             found: e.chain().lines().next().unwrap_or_default().to_owned(),
             remedy: match backend {
                 Backend::Lsm => {
-                    "enforcing is not possible here; audit with the tracepoint backend".into()
+                    "modify_return programs can enforce instead, if the kernel takes those".into()
+                }
+                Backend::ModifyReturn => {
+                    "without this and without lsm, only audit is possible: the tracepoint backend"
+                        .into()
                 }
                 Backend::Tracepoint => {
                     "run as root on Linux 5.11 or newer with CONFIG_BPF_EVENTS=y".into()

@@ -245,6 +245,7 @@ mod tests {
             ],
             health: Health::default(),
             kernel_memory: 0,
+            missed_runs: 0,
         }
     }
 

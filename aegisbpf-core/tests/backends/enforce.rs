@@ -114,19 +114,29 @@ pub(crate) fn the_empty_hook_class_is_not_attached(backend: Backend) {
     assert!(aegis.links().is_empty());
     let scene = Scene::new();
     aegis.apply(&scene.policy()).unwrap();
-    assert_eq!(aegis.links(), ["lsm/file_open"]);
+    let hook = match backend {
+        Backend::Lsm => "lsm/file_open",
+        _ => "modify_return/security_file_open",
+    };
+    assert_eq!(aegis.links(), [hook]);
     assert_refused(&scene.secret);
     aegis.apply(&"version=1\n".parse().unwrap()).unwrap();
     assert!(aegis.links().is_empty());
     assert!(cat(&scene.secret).status.success());
 }
 
-/// Where the active LSM list lacks bpf, such programs attach and never run: that must be an error.
+/// Where the active LSM list lacks bpf, such programs attach and never run. So another backend enforces or, where
+/// that is not safe either, none: never this one.
 pub(crate) fn lsm_is_refused_where_it_would_never_run() {
     let list = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
     let has_bpf = list.trim().split(',').any(|name| name == "bpf");
     match (has_bpf, Enforcer::builder().mode(Mode::Enforce).load()) {
         (true, Ok(aegis)) => assert_eq!(aegis.backend(), Backend::Lsm),
+        (false, Ok(aegis)) => {
+            assert_eq!(aegis.backend(), Backend::ModifyReturn);
+            let asked = Enforcer::builder().backend(Backend::Lsm).load();
+            assert!(matches!(asked, Err(Error::Unsupported { .. })));
+        }
         (false, Err(Error::Unsupported { reason, remedy, .. })) => {
             assert!(
                 reason.contains("LSM") || reason.contains("kernel refused"),
@@ -134,7 +144,32 @@ pub(crate) fn lsm_is_refused_where_it_would_never_run() {
             );
             assert!(!remedy.is_empty());
         }
-        (_, Ok(_)) => panic!("enforcing was accepted on a kernel whose LSM list is {list:?}"),
         (_, Err(error)) => panic!("{}", error.chain()),
+    }
+}
+
+/// On a fully preemptible kernel the backend enforces only if it was asked for by name.
+pub(crate) fn modify_return_is_refused_where_programs_are_skipped() {
+    let asked = Enforcer::builder()
+        .backend(Backend::ModifyReturn)
+        .mode(Mode::Enforce)
+        .load()
+        .unwrap_or_else(|e| panic!("{}", e.chain()));
+    assert_eq!(asked.stats().unwrap().missed_runs, 0);
+    drop(asked);
+    let modes = fs::read_to_string("/sys/kernel/debug/sched/preempt").unwrap_or_default();
+    let lsm = Enforcer::builder().backend(Backend::Lsm).load().is_ok();
+    match Enforcer::builder().mode(Mode::Enforce).load() {
+        Ok(aegis) if lsm => assert_eq!(aegis.backend(), Backend::Lsm),
+        Ok(aegis) => {
+            assert!(!modes.contains("(full)"), "{modes}");
+            assert_eq!(aegis.backend(), Backend::ModifyReturn);
+        }
+        Err(Error::Unsupported { reason, remedy, .. }) => {
+            assert!(modes.contains("(full)"), "{modes}: {reason}");
+            assert!(reason.contains("slip through"), "{reason}");
+            assert!(remedy.contains("--backend modify_return"), "{remedy}");
+        }
+        Err(error) => panic!("{}", error.chain()),
     }
 }

@@ -9,7 +9,10 @@ use crate::Fact;
 
 pub(crate) use self::{
     decide::decides_by_identity_alone,
-    enforce::lsm_is_refused_where_it_would_never_run,
+    enforce::{
+        lsm_is_refused_where_it_would_never_run,
+        modify_return_is_refused_where_programs_are_skipped,
+    },
     observe::{every_open_system_call_is_seen, no_system_calls_by_number},
 };
 
