@@ -1,5 +1,7 @@
 //! Reading a policy from a file, and the files that are not trusted with one.
 
+mod include;
+
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -9,7 +11,8 @@ use nix::fcntl::OFlag;
 use nix::unistd::Uid;
 use sha2::Digest;
 
-use crate::policy::{Policy, Problems, Sha256};
+use self::include::{Files, Sealed, identity};
+use crate::policy::{Include, Policy, Problems, Sha256};
 
 /// Why a file gave no policy.
 #[derive(Debug, thiserror::Error)]
@@ -87,17 +90,20 @@ pub enum PolicyFileError {
 const SIZE_LIMIT: u64 = 64 << 20;
 
 impl Policy {
-    /// Reads the policy file `path`.
+    /// Reads the policy file `path`, and what it includes.
     ///
     /// # Errors
     /// The file is refused unread if it is not a regular file, is larger than 64 MiB, or may be changed by anyone but
-    /// root and the caller. Otherwise as [`Policy::parse`].
+    /// root and the caller. Otherwise as [`Policy::parse`]; an included file that is refused is a problem of the line
+    /// that includes it.
     pub fn from_path(path: impl AsRef<Path>) -> Result<Self, PolicyFileError> {
         let path = path.as_ref();
-        Ok(Self::parse_bytes(&read(path)?, path.display().to_string())?)
+        let mut files = Files::default();
+        let bytes = files.bytes(path)?;
+        Ok(Self::parse_with(&bytes, first(path), &mut files)?)
     }
 
-    /// As [`Policy::from_path`], if the file's bytes have this checksum. Files that it includes are not covered.
+    /// As [`Policy::from_path`], if the file's bytes have this checksum. It may not include others, which no checksum covers.
     ///
     /// # Errors
     /// [`PolicyFileError::Checksum`] if they have another; otherwise as [`Policy::from_path`].
@@ -106,7 +112,7 @@ impl Policy {
         expected: Sha256,
     ) -> Result<Self, PolicyFileError> {
         let path = path.as_ref();
-        let bytes = read(path)?;
+        let bytes = read(path, SIZE_LIMIT)?;
         let found = Sha256(sha2::Sha256::digest(&bytes).into());
         if found != expected {
             return Err(PolicyFileError::Checksum {
@@ -115,12 +121,17 @@ impl Policy {
                 found,
             });
         }
-        Ok(Self::parse_bytes(&bytes, path.display().to_string())?)
+        Ok(Self::parse_with(&bytes, first(path), &mut Sealed)?)
     }
 }
 
-/// The bytes of a file that is trusted.
-fn read(path: &Path) -> Result<Vec<u8>, PolicyFileError> {
+/// The file that is read first.
+fn first(path: &Path) -> Include {
+    Include::new(path.display().to_string(), identity(path))
+}
+
+/// The bytes of a file that is trusted, if there are no more than `most`.
+fn read(path: &Path, most: u64) -> Result<Vec<u8>, PolicyFileError> {
     let failed = |source| PolicyFileError::Read {
         path: path.into(),
         source,
@@ -134,10 +145,10 @@ fn read(path: &Path) -> Result<Vec<u8>, PolicyFileError> {
         .map_err(failed)?;
     trust(path, &file.metadata().map_err(failed)?)?;
     let mut bytes = Vec::new();
-    file.take(SIZE_LIMIT + 1)
+    file.take(most + 1)
         .read_to_end(&mut bytes)
         .map_err(failed)?;
-    if bytes.len() as u64 > SIZE_LIMIT {
+    if bytes.len() as u64 > most {
         return Err(PolicyFileError::TooLarge {
             path: path.into(),
             limit: SIZE_LIMIT,
@@ -155,6 +166,19 @@ fn trust(path: &Path, meta: &Metadata) -> Result<(), PolicyFileError> {
     if !meta.is_file() {
         return Err(PolicyFileError::NotRegular { path });
     }
+    only_ours(&path, meta)?;
+    if meta.len() > SIZE_LIMIT {
+        return Err(PolicyFileError::TooLarge {
+            path,
+            limit: SIZE_LIMIT,
+        });
+    }
+    Ok(())
+}
+
+/// Refuses what somebody else could change.
+fn only_ours(path: &Path, meta: &Metadata) -> Result<(), PolicyFileError> {
+    let path = path.to_owned();
     let mode = meta.mode() & 0o7777;
     if mode & 0o022 != 0 {
         return Err(PolicyFileError::Writable { path, mode });
@@ -162,12 +186,6 @@ fn trust(path: &Path, meta: &Metadata) -> Result<(), PolicyFileError> {
     let owner = meta.uid();
     if owner != 0 && owner != Uid::effective().as_raw() {
         return Err(PolicyFileError::Owner { path, owner });
-    }
-    if meta.len() > SIZE_LIMIT {
-        return Err(PolicyFileError::TooLarge {
-            path,
-            limit: SIZE_LIMIT,
-        });
     }
     Ok(())
 }
