@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::cgroup::CgroupTree;
 use crate::file_id::FileId;
 use crate::mounts::Mounts;
-use crate::policy::{CgroupRef, Object, Policy, Problems, Rule, RuleId, Subject};
+use crate::policy::{CgroupRef, Facts, Object, Policy, Problems, Rule, RuleId, Subject};
 
 /// What a rule stands for on this host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -125,6 +125,22 @@ impl Resolution {
     #[must_use]
     pub fn warnings(&self) -> &Problems {
         &self.warnings
+    }
+}
+
+impl Facts for Resolution {
+    fn file(&self, rule: RuleId) -> Option<FileId> {
+        match self.get(rule)? {
+            Resolved::File(file) => Some(*file),
+            _ => None,
+        }
+    }
+
+    fn cgroup(&self, rule: RuleId) -> Option<u64> {
+        match self.get(rule)? {
+            Resolved::Cgroup(cgroup) => Some(*cgroup),
+            _ => None,
+        }
     }
 }
 

@@ -8,6 +8,8 @@
 //! What only the host knows (which file a path names now) is the business of [`resolve`](crate::resolve).
 
 mod class;
+mod diff;
+mod explain;
 mod include;
 mod lint;
 mod lower;
@@ -19,6 +21,7 @@ mod render;
 mod rule;
 mod section;
 mod settings;
+mod suggest;
 mod tags;
 mod text;
 
@@ -31,12 +34,15 @@ use serde::Serialize;
 use self::lower::Builder;
 
 pub use self::class::{Class, Unsupported};
+pub use self::diff::Diff;
+pub use self::explain::{Access, CgroupName, Explanation, Facts, How, Match, Role, Written};
 pub use self::include::{Include, IncludeError, Loader};
 pub use self::object::{IpPrefix, Object, ParseSha256Error, Proto, Sha256};
 pub use self::problem::{Problem, Problems, Severity};
 pub(crate) use self::rule::{CGROUP_PREFIX, Meaning};
 pub use self::rule::{CgroupRef, Effect, Operation, Origin, Rule, RuleId, Subject};
 pub use self::settings::{ScanPath, Settings};
+pub use self::suggest::{Seen, SuggestedLine, Suggestion};
 pub use self::tags::{ParseRuleSeverityError, ParseTechniqueError, RuleSeverity, Tags, Technique};
 
 /// A policy without errors.
