@@ -206,3 +206,22 @@ fn files_include_files_to_a_bounded_depth() {
     chain(16);
     assert!(files.refused().to_string().contains("in a row"));
 }
+
+#[test]
+fn a_checksum_covers_no_included_file() {
+    let files = Files::new(&[
+        ("main.conf", "version=7\n[include]\na.conf\n"),
+        ("a.conf", "version=7\n"),
+    ]);
+    // `printf 'version=7\n[include]\na.conf\n' | sha256sum`
+    let sum = "sha256:621196917253fa7df7846832d297dd5868e88ad0e9373ac3c2506b1db77276b0"
+        .parse()
+        .unwrap();
+    let error = Policy::from_path_with_sha256(files.path("main.conf"), sum).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("the checksum covers the first file alone"),
+        "{error}"
+    );
+}

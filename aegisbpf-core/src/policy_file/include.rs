@@ -79,7 +79,6 @@ pub(super) fn identity(path: &Path) -> String {
     real.as_deref().unwrap_or(path).display().to_string()
 }
 
-
 /// Includes nothing, since a checksum covers one file.
 pub(super) struct Sealed;
 
