@@ -3,9 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[path = "run/across.rs"]
+mod across;
 #[path = "run/audit.rs"]
 mod audit;
 mod common;
+#[path = "run/prometheus.rs"]
+mod prometheus;
 #[path = "run/service.rs"]
 mod service;
 #[path = "run/unprivileged.rs"]
@@ -23,15 +27,22 @@ fn main() {
     // One at a time: they look at what is left on the machine.
     arguments.test_threads = Some(1);
     let audit = audit::FACTS.iter().map(|fact| ("audit", fact));
+    let across = across::FACTS.iter().map(|fact| ("across", fact));
+    let prometheus = prometheus::FACTS.iter().map(|fact| ("prometheus", fact));
+    let metrics = prometheus::OTHERS.iter().map(|fact| ("metrics", fact));
     let service = service::FACTS.iter().map(|fact| ("service", fact));
     let unprivileged = unprivileged::FACTS
         .iter()
         .map(|fact| ("unprivileged", fact));
     let trials: Vec<_> = audit
+        .chain(across)
+        .chain(metrics)
+        .chain(prometheus)
         .chain(service)
         .chain(unprivileged)
         .map(|(group, (name, fact))| {
             let missing: Missing = match group {
+                "prometheus" => prometheus::missing,
                 "unprivileged" => unprivileged::missing,
                 _ => no_kernel,
             };

@@ -67,12 +67,18 @@ impl Scene {
         }
     }
 
-    pub(crate) fn command(&self, more: &[&str]) -> Command {
-        let mut command = aegisbpf(["run", "--audit", "--policy"]);
+    /// Any verb, on the enforcer of this scene.
+    pub(crate) fn verb(&self, args: &[&str]) -> Command {
+        let mut command = aegisbpf(args);
         command
-            .arg(&self.policy)
-            .args(more)
-            .env("AEGISBPF_PIN_DIR", self.pins.base());
+            .env("AEGISBPF_PIN_DIR", self.pins.base())
+            .process_group(0);
+        command
+    }
+
+    pub(crate) fn command(&self, more: &[&str]) -> Command {
+        let mut command = self.verb(&["run", "--audit", "--policy"]);
+        command.arg(&self.policy).args(more);
         // A process group of its own, so that what it might leave behind can be found.
         command.process_group(0);
         command
