@@ -21,6 +21,7 @@ typedef long long s64;
 #define FILTER_SLOTS (1 << 16) /* one byte for each value of the low 16 bits of an inode number */
 #define COMM_BYTES 16
 #define PATH_BYTES 320
+#define REASON_BYTES 256 /* of an emergency, with its NUL */
 #define NAME_BYTES 64 /* of one component, with its NUL, where the path is walked by hand */
 
 /* Bits of a filter byte: which class of hook has a rule for an inode with these low bits. */
@@ -70,7 +71,9 @@ enum health_index {
 	HEALTH_FAULT_COUNTS = 5, /* a (rule, cgroup) counter could not be made */
 	HEALTH_FAULT_TOTALS = 6, /* a rule has no counter */
 	HEALTH_FAULT_DEPTH = 7, /* the cgroup lies deeper than we look */
-	HEALTH_SIZE = 8,
+	HEALTH_EMERGENCY = 12, /* an emergency turned a refusal into an audit */
+	HEALTH_DEAD_MAN = 13, /* the silence of the daemon turned a refusal into an audit */
+	HEALTH_SIZE = 16,
 };
 
 /* Key of `rules`: what an access is about. */
@@ -106,6 +109,23 @@ struct control {
 	u32 mode; /* enum mode */
 	u32 sample_every; /* emit one event in this many, on each CPU; 0 emits none */
 	u32 self_tgid; /* the enforcer's own process, in the initial pid namespace */
+	u64 self_start; /* when it started, CLOCK_BOOTTIME: another process may get its number */
+};
+
+/* The one value of `emergency`. */
+struct emergency {
+	u64 since_ns; /* CLOCK_REALTIME, of the last change */
+	u32 on;
+	u32 uid;
+	u32 pid;
+	u32 pad;
+	char reason[REASON_BYTES];
+};
+
+/* The one value of `dead_man`. */
+struct dead_man {
+	u64 deadline_ns; /* CLOCK_MONOTONIC; 0: there is no timer */
+	u64 patience_ns; /* how long after a heartbeat the deadline lies */
 };
 
 /* One record of the ring buffer. */
@@ -133,7 +153,9 @@ _Static_assert(sizeof(struct object_key) == 16, "object_key");
 _Static_assert(sizeof(struct rule_ref) == 8, "rule_ref");
 _Static_assert(sizeof(struct count_key) == 16, "count_key");
 _Static_assert(sizeof(struct counts) == 24, "counts");
-_Static_assert(sizeof(struct control) == 16, "control");
+_Static_assert(sizeof(struct control) == 24, "control");
+_Static_assert(sizeof(struct emergency) == 280, "emergency");
+_Static_assert(sizeof(struct dead_man) == 16, "dead_man");
 _Static_assert(sizeof(struct event) == 392, "event");
 _Static_assert(__builtin_offsetof(struct event, comm) == 56, "event.comm");
 _Static_assert(__builtin_offsetof(struct event, path) == 72, "event.path");

@@ -6,6 +6,7 @@
 #ifndef AEGIS_DECIDE_H
 #define AEGIS_DECIDE_H
 
+#include "brake.h"
 #include "subject.h"
 #include "object.h"
 
@@ -47,7 +48,7 @@ static __always_inline void decide(const struct object_key *key, struct decision
 	d->sample_every = c->sample_every;
 	if (is_survivor(c) || is_exempt_cgroup(allowed))
 		d->kind = DECISION_EXEMPT;
-	else if (CAN_REFUSE && c->mode == MODE_ENFORCE)
+	else if (CAN_REFUSE && may_refuse(c))
 		d->kind = DECISION_DENY;
 	else
 		d->kind = DECISION_AUDIT;

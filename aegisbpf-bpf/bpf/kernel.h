@@ -87,6 +87,9 @@ struct files_struct {
 } __core;
 
 struct task_struct {
+	u32 tgid;
+	u64 start_boottime;
+	struct task_struct *group_leader;
 	struct files_struct *files;
 } __core;
 
@@ -103,6 +106,7 @@ struct sys_exit {
 
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
+static u64 (*bpf_ktime_get_ns)(void) = (void *)5;
 static u64 (*bpf_get_current_pid_tgid)(void) = (void *)14;
 static u64 (*bpf_get_current_uid_gid)(void) = (void *)15;
 static long (*bpf_get_current_comm)(void *buf, u32 size) = (void *)16;

@@ -21,6 +21,25 @@ struct {
 } control SEC(".maps");
 
 /*
+ * Who called an emergency, and why. Not in `control`: it is written at once, without waiting for the turn to
+ * change anything, and whoever has the turn cannot write over it.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct emergency);
+} emergency SEC(".maps");
+
+/* Until when the daemon must be heard of again. Not in `control` for the same reason. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct dead_man);
+} dead_man SEC(".maps");
+
+/*
  * The policy, twice: the current generation and the one being built. The inner maps are made by user
  * space, as large as the policy, so kernel memory follows the policy.
  */

@@ -29,5 +29,5 @@ int test_decide(u64 *ctx)
 SEC("raw_tp/whoami")
 int whoami(u64 *ctx)
 {
-	return bpf_get_current_pid_tgid() >> 32;
+	return become_self();
 }

@@ -10,9 +10,24 @@
 /* Init and the enforcer itself: whatever the policy says, they are never denied. */
 static __always_inline int is_survivor(const struct control *c)
 {
-	u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	struct task_struct *task = bpf_get_current_task_btf();
+	u32 tgid = task->tgid;
 
-	return tgid == 1 || tgid == c->self_tgid;
+	return tgid == 1 || (tgid == c->self_tgid && task->group_leader->start_boottime == c->self_start);
+}
+
+/* Makes the caller the enforcer itself. Run once by each that starts or takes up an enforcer. */
+static __always_inline int become_self(void)
+{
+	u32 zero = 0;
+	struct control *c = bpf_map_lookup_elem(&control, &zero);
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	if (c) {
+		c->self_start = task->group_leader->start_boottime;
+		c->self_tgid = task->tgid;
+	}
+	return task->tgid;
 }
 
 /* Is the caller's cgroup, or one above it, in the map of allowed ones? */

@@ -16,6 +16,9 @@ pub const COMM_BYTES: usize = 16;
 /// Bytes of [`Event::path`].
 pub const PATH_BYTES: usize = 320;
 
+/// Bytes of [`Emergency::reason`].
+pub const REASON_BYTES: usize = 256;
+
 /// Filter bit: some file with these low inode bits has a rule.
 pub const FILTER_FILE: u8 = 1;
 /// [`ObjectKey::kind`]: a file.
@@ -68,8 +71,12 @@ pub mod health {
     pub const FAULT_TOTALS: u32 = 6;
     /// The cgroup lies deeper than the programs look.
     pub const FAULT_DEPTH: u32 = 7;
-    /// How many there are.
-    pub const SIZE: u32 = 8;
+    /// An emergency turned a refusal into an audit.
+    pub const EMERGENCY: u32 = 12;
+    /// The silence of the daemon turned a refusal into an audit.
+    pub const DEAD_MAN: u32 = 13;
+    /// How many there is room for.
+    pub const SIZE: u32 = 16;
 }
 
 /// Key of `rules`: what an access is about.
@@ -130,6 +137,36 @@ pub struct Control {
     pub sample_every: u32,
     /// The enforcer's own process, in the initial pid namespace.
     pub self_tgid: u32,
+    /// When it started, `CLOCK_BOOTTIME`: another process may get its number.
+    pub self_start: u64,
+}
+
+/// The one value of `emergency`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct Emergency {
+    /// `CLOCK_REALTIME` of the last change, nanoseconds.
+    pub since_ns: u64,
+    /// Is every refusal an audit?
+    pub on: u32,
+    /// Who changed it last.
+    pub uid: u32,
+    /// By which process.
+    pub pid: u32,
+    /// Zero.
+    pub pad: u32,
+    /// Why, ended by a NUL.
+    pub reason: [u8; REASON_BYTES],
+}
+
+/// The one value of `dead_man`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct DeadMan {
+    /// `CLOCK_MONOTONIC`, nanoseconds: after it, every refusal is an audit. 0: there is no timer.
+    pub deadline_ns: u64,
+    /// How long after a heartbeat the deadline lies.
+    pub patience_ns: u64,
 }
 
 /// One record of the ring buffer.
@@ -176,7 +213,9 @@ const _: () = assert!(size_of::<ObjectKey>() == 16);
 const _: () = assert!(size_of::<RuleRef>() == 8);
 const _: () = assert!(size_of::<CountKey>() == 16);
 const _: () = assert!(size_of::<Counts>() == 24);
-const _: () = assert!(size_of::<Control>() == 16);
+const _: () = assert!(size_of::<Control>() == 24);
+const _: () = assert!(size_of::<Emergency>() == 280);
+const _: () = assert!(size_of::<DeadMan>() == 16);
 const _: () = assert!(size_of::<Event>() == 392);
 const _: () = assert!(offset_of!(Event, comm) == 56);
 const _: () = assert!(offset_of!(Event, path) == 72);

@@ -4,6 +4,10 @@
 pub const FILTER: &str = ".bss.filter";
 /// Generation, mode, sampling.
 pub const CONTROL: &str = "control";
+/// Who called an emergency, and why.
+pub const EMERGENCY: &str = "emergency";
+/// Until when the daemon must be heard of.
+pub const DEAD_MAN: &str = "dead_man";
 /// The policy, two generations.
 pub const RULES: &str = "rules";
 /// Allowed cgroups, two generations.

@@ -37,7 +37,26 @@ fn ours() -> BTreeMap<&'static str, Layout> {
                 generation,
                 mode,
                 sample_every,
-                self_tgid
+                self_tgid,
+                self_start
+            }),
+        ),
+        (
+            "emergency",
+            layout!(abi::Emergency {
+                since_ns,
+                on,
+                uid,
+                pid,
+                pad,
+                reason
+            }),
+        ),
+        (
+            "dead_man",
+            layout!(abi::DeadMan {
+                deadline_ns,
+                patience_ns
             }),
         ),
         (

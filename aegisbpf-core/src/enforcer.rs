@@ -4,6 +4,7 @@
 use std::{
     ops::{Deref, DerefMut},
     path::PathBuf,
+    time::Duration,
 };
 
 use crate::{
@@ -95,6 +96,7 @@ pub struct EnforcerBuilder {
     rule_capacity: u32,
     backend: Option<Backend>,
     pin: Option<PathBuf>,
+    dead_man: Option<Duration>,
 }
 
 impl Default for EnforcerBuilder {
@@ -107,6 +109,7 @@ impl Default for EnforcerBuilder {
             rule_capacity: RULE_CAPACITY,
             backend: None,
             pin: None,
+            dead_man: None,
         }
     }
 }
@@ -161,6 +164,13 @@ impl EnforcerBuilder {
         self
     }
 
+    /// Default: none. If [`Control::heartbeat`] is not called for so long, every refusal becomes an audit until it is
+    /// called again; see [`Control::set_dead_man`].
+    pub fn dead_man(mut self, patience: Duration) -> Self {
+        self.dead_man = Some(patience);
+        self
+    }
+
     /// Loads the programs, fills the maps, and only then attaches.
     ///
     /// # Errors
@@ -204,6 +214,10 @@ impl EnforcerBuilder {
     /// Tells a loaded enforcer what this builder was told.
     fn fill(self, mut control: Control, owner: Option<Lock>) -> Result<Enforcer> {
         control.settle_in(self.mode, self.event_sample_rate)?;
+        match self.dead_man {
+            Some(patience) => control.set_dead_man(Some(patience))?,
+            None => control.heartbeat()?,
+        }
         let applied = self
             .policy
             .map(|policy| control.apply(&policy))

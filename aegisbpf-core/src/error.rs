@@ -77,6 +77,16 @@ pub enum Error {
         /// Its process, if it can be told.
         pid: Option<u32>,
     },
+    /// The emergency switch was turned, and that could not be recorded. The one error that comes after the change.
+    #[error("the emergency switch was turned ({action}), but {} could not be written\nhelp: note by hand who did it and why; name another file with --log", .log.display())]
+    Unrecorded {
+        /// `disable` or `enable`.
+        action: &'static str,
+        /// The file.
+        log: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// Another process changes the same enforcer, for longer than we wait.
     #[error("{what}: another process has been changing this enforcer for 30 seconds{}\nhelp: see what it does; when it ends, however it ends, this can be done", by(*.pid))]
     Busy {

@@ -21,6 +21,7 @@ mod backend;
 pub mod cgroup;
 mod control;
 mod dedup;
+pub mod emergency;
 mod enforcer;
 mod error;
 mod event;
@@ -39,6 +40,7 @@ pub use self::{
     backend::{Backend, Mode},
     control::{Applied, Control, PIN_DIR},
     dedup::{Dedup, Repeated},
+    emergency::{EMERGENCY_LOG, Emergency, EmergencyStatus},
     enforcer::{Enforcer, EnforcerBuilder, RING_BUFFER_BYTES, RULE_CAPACITY},
     error::{Error, Result, Source},
     event::{Access, Decision, DecodeError, Event},

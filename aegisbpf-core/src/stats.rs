@@ -2,10 +2,13 @@
 
 mod summary;
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::{
     backend::{Backend, Mode},
+    emergency::EmergencyStatus,
     policy::{Effect, Operation, Origin, RuleId},
     table::State,
 };
@@ -20,6 +23,10 @@ pub struct Stats {
     pub backend: Backend,
     /// What becomes of a denied access.
     pub mode: Mode,
+    /// Is there an emergency? Then every refusal is an audit, whatever the mode.
+    pub emergency: EmergencyStatus,
+    /// The dead-man timer, if there is one.
+    pub dead_man: Option<DeadMan>,
     /// Hooks that are attached, sorted.
     pub links: Vec<String>,
     /// How often a policy was applied.
@@ -35,6 +42,28 @@ pub struct Stats {
     /// Runs of our programs that the kernel skipped. Each may be an access that passed unseen, so above zero it is an
     /// alarm. Only [`Backend::ModifyReturn`] can have any, on fully preemptible kernels. 0 before Linux 5.12, which do not tell.
     pub missed_runs: u64,
+    /// The same, for each map, program and kept policy.
+    pub memory: Vec<Memory>,
+}
+
+/// What one thing holds in the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Memory {
+    /// A map as the object names it, a hook for its program, or `policy N` for the words of generation N.
+    pub of: String,
+    /// How much.
+    pub bytes: u64,
+}
+
+/// The timer that turns refusals into audits when the daemon is not heard of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct DeadMan {
+    /// How long the daemon may be silent.
+    pub patience: Duration,
+    /// Has it been silent for longer?
+    pub expired: bool,
 }
 
 impl Stats {
@@ -115,6 +144,10 @@ pub struct Health {
     pub fault_totals: u64,
     /// A cgroup lies deeper than 32 levels.
     pub fault_depth: u64,
+    /// Accesses that a rule would have refused, but for an emergency.
+    pub passed_by_emergency: u64,
+    /// Accesses that a rule would have refused, but the daemon was not heard of.
+    pub passed_by_dead_man: u64,
 }
 
 impl Health {

@@ -59,6 +59,11 @@ fn main() {
         || missing(Backend::Tracepoint, Mode::Audit),
         backends::decides_by_identity_alone,
     ));
+    trials.push(single(
+        "decision::emergency_and_silence_turn_refusals_into_audits",
+        || missing(Backend::Tracepoint, Mode::Audit),
+        backends::emergency_and_silence_turn_refusals_into_audits,
+    ));
     for (name, fact) in backends::LSM {
         for backend in REFUSING {
             trials.push(trial(

@@ -1,11 +1,12 @@
 //! Reading what was counted.
 
-use super::Control;
+use super::{Control, shared::Shared};
 use crate::{
+    emergency,
     error::Result,
-    kernel::StatsSwitch,
+    kernel::{StatsSwitch, blob},
     policy::RuleId,
-    stats::{CgroupStats, HookRuns, RuleStats, Stats},
+    stats::{CgroupStats, HookRuns, Memory, RuleStats, Stats},
 };
 
 impl Control {
@@ -55,15 +56,19 @@ impl Control {
                 c.cgroup,
             )
         });
+        let memory = self.memory()?;
         Ok(Stats {
             backend: self.backend,
             mode: self.mode(),
+            emergency: emergency::status(&self.maps.brakes.emergency()?),
+            dead_man: self.dead_man()?,
             links: self.links(),
             generation: settings.generation,
             rules,
             cgroups,
             health: self.maps.health()?,
-            kernel_memory: self.kernel_memory()?,
+            kernel_memory: memory.iter().map(|part| part.bytes).sum(),
+            memory,
             missed_runs: self.loaded.missed_runs()?,
         })
     }
@@ -73,7 +78,26 @@ impl Control {
     /// # Errors
     /// If the kernel does not tell.
     pub fn kernel_memory(&self) -> Result<u64> {
-        Ok(self.maps.memory()? + self.loaded.memory()?)
+        Ok(self.memory()?.iter().map(|part| part.bytes).sum())
+    }
+
+    fn memory(&self) -> Result<Vec<Memory>> {
+        let maps = self.maps.memory()?;
+        let maps = maps.into_iter().map(|(name, bytes)| (name.into(), bytes));
+        let mut memory: Vec<_> = maps.chain(self.loaded.memory()?).collect();
+        if let Some(Shared { pins, .. }) = &self.shared {
+            for generation in pins.policies() {
+                // One that was just replaced is no more.
+                if let Ok(bytes) = blob::memory(&pins.policy(generation)) {
+                    memory.push((format!("policy {generation}"), bytes));
+                }
+            }
+        }
+        let memory = memory
+            .into_iter()
+            .map(|(of, bytes)| Memory { of, bytes })
+            .collect();
+        Ok(memory)
     }
 
     /// Switches the counting of hook runs (`BPF_ENABLE_STATS`), which costs every BPF program on the machine some tens

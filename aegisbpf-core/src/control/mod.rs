@@ -4,13 +4,13 @@ mod counters;
 mod edit;
 mod shared;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use aegisbpf_bpf::abi;
 
-pub(crate) use self::shared::About;
 pub use self::shared::PIN_DIR;
 use self::shared::Shared;
+pub(crate) use self::shared::{About, find};
 use crate::{
     backend::{Backend, Mode},
     error::{Error, Result},
@@ -19,6 +19,7 @@ use crate::{
     kernel::{Loaded, Maps, Ring, Source, StatsSwitch, capability, lock, support},
     policy::{Policy, Problem, Problems, RuleId},
     resolve::{Reason, resolve},
+    stats::DeadMan,
     table::State,
 };
 
@@ -86,9 +87,10 @@ impl Control {
         mode: Option<Mode>,
         sample_every: Option<u32>,
     ) -> Result<()> {
-        let self_tgid = self.loaded.own_tgid()?;
+        // Under the lock where others could write: the program writes the settings too.
+        let _turn = self.begin("starting the enforcer")?;
+        self.loaded.become_self()?;
         self.maps.set(|control| {
-            control.self_tgid = self_tgid;
             if let Some(mode) = mode {
                 control.mode = mode_number(mode);
             }
@@ -295,6 +297,35 @@ impl Control {
         }
         let _turn = self.begin("changing the mode")?;
         self.maps.set(|control| control.mode = mode_number(mode))
+    }
+
+    /// Has every refusal turned into an audit unless [`Control::heartbeat`] is called again within `patience`, each time; `None`
+    /// takes the timer away. It counts while the machine is awake, and outlives this process.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn set_dead_man(&mut self, patience: Option<Duration>) -> Result<()> {
+        self.maps.brakes.set_dead_man(patience)
+    }
+
+    /// The daemon is alive. Without a dead-man timer this does nothing.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn heartbeat(&mut self) -> Result<()> {
+        match self.maps.brakes.dead_man()? {
+            Some((patience, _)) => self.maps.brakes.set_dead_man(Some(patience)),
+            None => Ok(()),
+        }
+    }
+
+    /// The dead-man timer, if there is one.
+    ///
+    /// # Errors
+    /// If the kernel does not tell.
+    pub fn dead_man(&self) -> Result<Option<DeadMan>> {
+        let timer = self.maps.brakes.dead_man()?;
+        Ok(timer.map(|(patience, expired)| DeadMan { patience, expired }))
     }
 }
 

@@ -168,7 +168,7 @@ impl Control {
 }
 
 /// Says what is wrong if no set of ours is there.
-fn find(pins: &Pins) -> Result<()> {
+pub(crate) fn find(pins: &Pins) -> Result<()> {
     let dir = pins.base().to_owned();
     match fs::metadata(pins.about()) {
         Ok(_) => Ok(()),

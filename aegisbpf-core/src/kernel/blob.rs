@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use aya::maps::{Array, Map, MapData, MapError};
+use aya::maps::{Array, IterableMap, Map, MapData, MapError};
 
+use super::runtime;
 use crate::error::{Error, Result};
 
 const CHUNK: usize = 4096;
@@ -54,6 +55,14 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
                 "it is not what was written there",
             )
         })
+}
+
+/// Bytes that it holds in the kernel.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn memory(path: &Path) -> Result<u64> {
+    runtime::map_memory(IterableMap::map(&open(path)?).fd())
 }
 
 fn open(path: &Path) -> Result<Chunks> {

@@ -144,12 +144,12 @@ impl Loaded {
         }
     }
 
-    /// Our process id as the programs see it: the one of the initial pid name space.
+    /// Makes this process the one that is never denied.
     ///
     /// # Errors
-    /// If the kernel does not run the program that tells.
-    pub(crate) fn own_tgid(&mut self) -> Result<u32> {
-        let failed = |e: ProgramError| Error::kernel("asking the kernel for our own process id", e);
+    /// If the kernel does not run the program that does.
+    pub(crate) fn become_self(&mut self) -> Result<()> {
+        let failed = |e: ProgramError| Error::kernel("telling the programs who we are", e);
         let loads = matches!(self.programs, Programs::Object(..));
         let program: &mut RawTracePoint = self
             .programs
@@ -159,13 +159,13 @@ impl Loaded {
         if loads {
             program.load().map_err(failed)?;
         }
-        let answer = program
+        program
             .test_run(RawTracePointRunOptions::new())
             .map_err(failed)?;
         if loads {
             program.unload().map_err(failed)?;
         }
-        Ok(answer.return_value)
+        Ok(())
     }
 
     /// Attaches the hooks for `needs` that are not attached: all of them or, if one fails, none.
@@ -260,28 +260,29 @@ impl Loaded {
     /// # Errors
     /// If the kernel does not tell.
     pub(crate) fn missed_runs(&self) -> Result<u64> {
-        self.sum(|info| info.missed)
+        Ok(self.told(|info| info.missed)?.iter().map(|(_, n)| n).sum())
     }
 
-    /// Bytes that the programs hold in the kernel.
+    /// Bytes that each program holds in the kernel.
     ///
     /// # Errors
     /// If the kernel does not tell.
-    pub(crate) fn memory(&self) -> Result<u64> {
-        self.sum(|info| info.memory)
+    pub(crate) fn memory(&self) -> Result<Vec<(String, u64)>> {
+        self.told(|info| info.memory)
     }
 
-    fn sum(&self, part: impl Fn(&runtime::ProgramFdInfo) -> u64) -> Result<u64> {
+    /// Something that the kernel tells of each program.
+    fn told(&self, part: impl Fn(&runtime::ProgramFdInfo) -> u64) -> Result<Vec<(String, u64)>> {
         self.hooks
             .iter()
-            .filter_map(|hook| self.programs.get(hook.program))
-            .map(|program| {
+            .filter_map(|hook| self.programs.get(hook.program).map(|p| (hook, p)))
+            .map(|(hook, program)| {
                 let fd = program
                     .fd()
                     .map_err(|e| Error::kernel("asking about a program", e))?;
-                Ok(part(&runtime::ProgramFdInfo::read(fd)?))
+                Ok((hook.name(), part(&runtime::ProgramFdInfo::read(fd)?)))
             })
-            .sum()
+            .collect()
     }
 }
 

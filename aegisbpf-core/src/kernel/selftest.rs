@@ -1,6 +1,6 @@
 //! The kernel's decision on its own, for tests and benchmarks of this project. No part of the stable API.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use aegisbpf_bpf::{abi, names};
 use aya::{
@@ -18,6 +18,7 @@ use crate::{
     error::{Error, Result},
     policy::{Policy, RuleId},
     resolve::resolve,
+    stats::Health,
     table::Table,
 };
 
@@ -61,19 +62,64 @@ impl Selftest {
         Ok(())
     }
 
-    /// Sets what the programs read of mode and our own process id.
+    /// Sets what the programs read of the mode, and whether this process is the one that is never denied.
     ///
     /// # Errors
     /// If the kernel refuses.
-    pub fn set(&mut self, enforce: bool, self_tgid: u32) -> Result<()> {
+    pub fn set(&mut self, enforce: bool, is_self: bool) -> Result<()> {
+        if is_self {
+            let failed = |e| Error::kernel("running the self-test program", e);
+            let program: &mut RawTracePoint = program(&mut self.ebpf, names::WHOAMI)?;
+            program.load().map_err(failed)?;
+            program
+                .test_run(RawTracePointRunOptions::new())
+                .map_err(failed)?;
+            program.unload().map_err(failed)?;
+        }
         self.maps.set(|control| {
             control.mode = if enforce {
                 abi::MODE_ENFORCE
             } else {
                 abi::MODE_AUDIT
             };
-            control.self_tgid = self_tgid;
+            if !is_self {
+                control.self_tgid = 0;
+            }
         })
+    }
+
+    /// Makes the process that is never denied one that started at another time: its number is used again.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn age(&mut self) -> Result<()> {
+        self.maps.set(|control| control.self_start += 1)
+    }
+
+    /// Calls an emergency, or ends it.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn emergency(&mut self, on: bool) -> Result<()> {
+        let mut emergency = self.maps.brakes.emergency()?;
+        emergency.on = u32::from(on);
+        self.maps.brakes.set_emergency(emergency)
+    }
+
+    /// Sets the dead-man timer.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn dead_man(&mut self, patience: Option<Duration>) -> Result<()> {
+        self.maps.brakes.set_dead_man(patience)
+    }
+
+    /// What was reported and what went wrong.
+    ///
+    /// # Errors
+    /// If the kernel does not tell.
+    pub fn health(&self) -> Result<Health> {
+        self.maps.health()
     }
 
     /// What the kernel decides about an access of this process to `file`: the `DECISION_…` number of the ABI, and the rule.

@@ -203,6 +203,7 @@ fn most(counts: Counts) -> Reverse<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::emergency::EmergencyStatus;
     use crate::{
         backend::{Backend, Mode},
         policy::Policy,
@@ -235,6 +236,11 @@ mod tests {
         Stats {
             backend: Backend::Tracepoint,
             mode: Mode::Audit,
+            emergency: EmergencyStatus {
+                active: false,
+                last: None,
+            },
+            dead_man: None,
             links: Vec::new(),
             generation: 1,
             rules: rules.collect(),
@@ -246,6 +252,7 @@ mod tests {
             health: Health::default(),
             kernel_memory: 0,
             missed_runs: 0,
+            memory: Vec::new(),
         }
     }
 

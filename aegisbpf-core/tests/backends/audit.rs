@@ -2,9 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::ErrorKind,
     os::unix::fs::{MetadataExt, OpenOptionsExt, symlink},
-    path::Path,
     process::{Command, Stdio},
 };
 
@@ -346,18 +344,4 @@ pub(crate) fn hook_runs_are_counted_on_request_only(backend: Backend) {
     let before = runs(&aegis);
     open_often(&scene.plain, 100);
     assert_eq!(runs(&aegis), before);
-}
-
-/// The mode of a file that cannot be read tells more than a panic would.
-#[track_caller]
-pub(crate) fn assert_refused(path: &Path) {
-    match Command::new("cat").arg(path).output() {
-        Ok(out) if !out.status.success() => {
-            let text = String::from_utf8_lossy(&out.stderr).into_owned();
-            assert!(text.contains("Operation not permitted"), "{text}");
-        }
-        Ok(_) => panic!("{} could be opened", path.display()),
-        Err(e) if e.kind() == ErrorKind::PermissionDenied => {}
-        Err(e) => panic!("{e}"),
-    }
 }

@@ -1,5 +1,7 @@
 //! The decision on its own, in the kernel, under TEST_RUN.
 
+use std::time::Duration;
+
 use aegisbpf_core::{FileId, Policy, selftest::Selftest};
 
 const ALLOW: u8 = 0;
@@ -20,7 +22,7 @@ pub(crate) fn decides_by_identity_alone() {
         .parse()
         .unwrap();
     test.apply(&policy).unwrap();
-    test.set(false, 0).unwrap();
+    test.set(false, false).unwrap();
     let (kind, rule) = decide(&mut test, here);
     assert_eq!((kind, rule.unwrap().number()), (AUDIT, 1));
     assert_eq!(
@@ -30,11 +32,47 @@ pub(crate) fn decides_by_identity_alone() {
     );
     assert_eq!(decide(&mut test, elsewhere), (ALLOW, None));
 
-    test.set(true, 0).unwrap();
+    test.set(true, false).unwrap();
     assert_eq!(decide(&mut test, here).0, DENY);
-    test.set(true, std::process::id()).unwrap();
-    // In a pid name space of our own this is another number, and the denial above is what is left to show.
-    if std::fs::read_link("/proc/self/ns/pid").ok() == std::fs::read_link("/proc/1/ns/pid").ok() {
-        assert_eq!(decide(&mut test, here).0, EXEMPT);
-    }
+    test.set(true, true).unwrap();
+    assert_eq!(decide(&mut test, here).0, EXEMPT);
+    test.age().unwrap();
+    assert_eq!(
+        decide(&mut test, here).0,
+        DENY,
+        "a process that has got the enforcer's number is not the enforcer"
+    );
+}
+
+pub(crate) fn emergency_and_silence_turn_refusals_into_audits() {
+    let mut test = Selftest::load().unwrap_or_else(|e| panic!("{}", e.chain()));
+    let file = FileId::from_kernel(8 << 20 | 1, 42);
+    let policy: Policy = format!("version=1\n[deny_inode]\n{file}\n")
+        .parse()
+        .unwrap();
+    let decide = |test: &mut Selftest| test.decide(file).unwrap().0;
+    test.apply(&policy).unwrap();
+    test.set(true, false).unwrap();
+    assert_eq!(decide(&mut test), DENY);
+
+    test.emergency(true).unwrap();
+    assert_eq!(decide(&mut test), AUDIT);
+    test.apply(&"version=1\n".parse().unwrap()).unwrap();
+    test.apply(&policy).unwrap();
+    test.set(true, false).unwrap();
+    assert_eq!(decide(&mut test), AUDIT, "an emergency outlives policies");
+    test.emergency(false).unwrap();
+    assert_eq!(decide(&mut test), DENY);
+
+    test.dead_man(Some(Duration::from_secs(3_600))).unwrap();
+    assert_eq!(decide(&mut test), DENY);
+    test.dead_man(Some(Duration::from_nanos(1))).unwrap();
+    assert_eq!(decide(&mut test), AUDIT);
+    test.dead_man(None).unwrap();
+    assert_eq!(decide(&mut test), DENY);
+
+    let health = test.health().unwrap();
+    let passed = (health.passed_by_emergency, health.passed_by_dead_man);
+    assert_eq!(passed, (2, 1));
+    assert_eq!(health.faults(), 0);
 }

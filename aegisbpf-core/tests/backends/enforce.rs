@@ -8,8 +8,7 @@ use std::{
 
 use aegisbpf_core::{Backend, Enforcer, Error, Mode, Policy};
 
-use super::audit::assert_refused;
-use crate::common::{Nested, Scene, cat, cat_in, change_during, start_opening};
+use crate::common::{Nested, Scene, assert_refused, cat, cat_in, change_during, start_opening};
 
 fn enforce(backend: Backend, policy: Policy) -> Enforcer {
     Enforcer::builder()

@@ -8,7 +8,7 @@ mod observe;
 use crate::Fact;
 
 pub(crate) use self::{
-    decide::decides_by_identity_alone,
+    decide::{decides_by_identity_alone, emergency_and_silence_turn_refusals_into_audits},
     enforce::{
         lsm_is_refused_where_it_would_never_run,
         modify_return_is_refused_where_programs_are_skipped,

@@ -8,6 +8,7 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
@@ -186,4 +187,18 @@ pub(crate) fn change_during(
     };
     assert!(changes > 3, "the load ended before the policy changed");
     status
+}
+
+/// The mode of a file that cannot be read tells more than a panic would.
+#[track_caller]
+pub(crate) fn assert_refused(path: &Path) {
+    match Command::new("cat").arg(path).output() {
+        Ok(out) if !out.status.success() => {
+            let text = String::from_utf8_lossy(&out.stderr).into_owned();
+            assert!(text.contains("Operation not permitted"), "{text}");
+        }
+        Ok(_) => panic!("{} could be opened", path.display()),
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => {}
+        Err(e) => panic!("{e}"),
+    }
 }

@@ -8,6 +8,8 @@ use std::{
 
 use aegisbpf_core::{Backend, Control, Enforcer, Mode, Policy};
 
+use super::crash;
+
 /// The argument that says so.
 pub(crate) const ERRAND: &str = "--errand";
 
@@ -54,6 +56,7 @@ pub(crate) fn run_errand(mut words: impl Iterator<Item = String>) {
                 .apply(&policy)
                 .unwrap_or_else(|e| panic!("{}", e.chain()));
         }
+        "apply-forever" => crash::apply_forever(open(), &input()),
         "policy" => print!("{}", open().policy().unwrap()),
         "rollback" => {
             open().rollback().unwrap();

@@ -1,16 +1,17 @@
 //! The facts about pinned enforcers.
 
 mod bpffs;
+mod brakes;
+mod crash;
 mod errand;
 mod life;
+mod upgrade;
 
 use aegisbpf_core::{Backend, Mode};
 
 pub(crate) use self::errand::{ERRAND, run_errand};
 
 type Fact = fn(Backend);
-
-const OBSERVE: (Backend, Mode) = (Backend::Tracepoint, Mode::Audit);
 
 /// Name, what it needs, and the fact.
 pub(crate) const FACTS: &[(&str, Backend, Mode, Fact)] = &[
@@ -37,8 +38,50 @@ pub(crate) const FACTS: &[(&str, Backend, Mode, Fact)] = &[
         "events_have_one_reader_in_any_process",
         life::events_have_one_reader_in_any_process,
     ),
+    observe(
+        "two_hundred_kills_leave_the_old_or_the_new_policy",
+        crash::two_hundred_kills_leave_the_old_or_the_new_policy,
+    ),
+    observe(
+        "an_emergency_is_recorded_and_outlives_policies",
+        brakes::an_emergency_is_recorded_and_outlives_policies,
+    ),
+    observe(
+        "an_emergency_waits_for_nobody",
+        brakes::an_emergency_waits_for_nobody,
+    ),
+    enforce("outlives_its_process", life::outlives_its_process),
+    enforce("removing_leaves_nothing", life::removing_leaves_nothing),
+    enforce(
+        "hooks_follow_a_policy_of_another_process",
+        life::hooks_follow_a_policy_of_another_process,
+    ),
+    enforce(
+        "kills_leave_the_old_or_the_new_policy",
+        crash::kills_leave_the_old_or_the_new_policy,
+    ),
+    enforce(
+        "an_emergency_ends_refusals_at_once",
+        brakes::an_emergency_ends_refusals_at_once,
+    ),
+    enforce(
+        "a_silent_daemon_ends_refusals",
+        brakes::a_silent_daemon_ends_refusals,
+    ),
+    enforce(
+        "killing_the_daemon_ends_no_enforcement",
+        upgrade::killing_the_daemon_ends_no_enforcement,
+    ),
+    enforce(
+        "no_open_slips_through_a_restart",
+        upgrade::no_open_slips_through_a_restart,
+    ),
 ];
 
+const fn enforce(name: &'static str, fact: Fact) -> (&'static str, Backend, Mode, Fact) {
+    (name, Backend::Lsm, Mode::Enforce, fact)
+}
+
 const fn observe(name: &'static str, fact: Fact) -> (&'static str, Backend, Mode, Fact) {
-    (name, OBSERVE.0, OBSERVE.1, fact)
+    (name, Backend::Tracepoint, Mode::Audit, fact)
 }

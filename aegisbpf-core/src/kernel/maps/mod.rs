@@ -1,5 +1,6 @@
 //! The maps, typed, and the order of writes that makes a change of policy atomic.
 
+mod brakes;
 mod classes;
 mod slotted;
 mod source;
@@ -15,7 +16,7 @@ use aya::maps::{
 };
 
 use self::slotted::Slots;
-pub(crate) use self::source::Source;
+pub(crate) use self::{brakes::Brakes, source::Source};
 use super::runtime;
 use crate::{
     error::{Error, Result},
@@ -37,6 +38,7 @@ pub(crate) struct Maps {
     totals: PerCpuHashMap<MapData, u32, Words>,
     by_cgroup: PerCpuHashMap<MapData, [u8; size_of::<CountKey>()], Words>,
     health: PerCpuArray<MapData, u64>,
+    pub(crate) brakes: Brakes,
     /// The maps that each generation has of its own, one for each class of entries.
     classes: Vec<Box<dyn Slots>>,
     /// Does nobody read the spare slot any more? False between a switch and the barrier after it.
@@ -56,6 +58,7 @@ impl Maps {
             totals: source.take(names::TOTALS)?,
             by_cgroup: source.take(names::BY_CGROUP)?,
             health: source.take(names::HEALTH)?,
+            brakes: Brakes::take(source)?,
             classes: classes::all(source)?,
             // Another process may have died between a switch and its barrier.
             settled: matches!(source, Source::Object(_)),
@@ -304,30 +307,32 @@ impl Maps {
             fault_counts: read(health::FAULT_COUNTS)?,
             fault_totals: read(health::FAULT_TOTALS)?,
             fault_depth: read(health::FAULT_DEPTH)?,
+            passed_by_emergency: read(health::EMERGENCY)?,
+            passed_by_dead_man: read(health::DEAD_MAN)?,
         })
     }
 
-    /// Bytes that the maps hold in the kernel, the ring buffer at its size.
+    /// Bytes that each map holds in the kernel, the ring buffer at its size.
     ///
     /// # Errors
     /// If the kernel does not tell.
-    pub(crate) fn memory(&self) -> Result<u64> {
+    pub(crate) fn memory(&self) -> Result<Vec<(&'static str, u64)>> {
         let maps = [
-            IterableMap::map(&self.filter),
-            IterableMap::map(&self.control),
-            IterableMap::map(&self.totals),
-            IterableMap::map(&self.by_cgroup),
-            IterableMap::map(&self.health),
+            (names::FILTER, IterableMap::map(&self.filter)),
+            (names::CONTROL, IterableMap::map(&self.control)),
+            (names::TOTALS, IterableMap::map(&self.totals)),
+            (names::BY_CGROUP, IterableMap::map(&self.by_cgroup)),
+            (names::HEALTH, IterableMap::map(&self.health)),
         ];
-        let mut total = u64::from(self.ring_buffer_bytes);
-        for map in maps {
-            total += runtime::map_memory(map.fd())?;
+        let mut memory = vec![(names::EVENTS, u64::from(self.ring_buffer_bytes))];
+        for (name, map) in maps.into_iter().chain(self.brakes.maps()) {
+            memory.push((name, runtime::map_memory(map.fd())?));
         }
         let slot = self.slot()?;
         for class in &self.classes {
-            total += class.memory(slot)?.1;
+            memory.push(class.memory(slot)?);
         }
-        Ok(total)
+        Ok(memory)
     }
 }
 
