@@ -53,6 +53,17 @@ impl Budget {
         }
     }
 
+    /// How long one build is to take: long enough for the noise of a start, short enough for some forty of them.
+    #[must_use]
+    pub fn build(self) -> Duration {
+        Duration::from_millis(match self {
+            Self::Smoke => 500,
+            Self::Quick => 1_000,
+            Self::Standard => 5_000,
+            Self::Thorough => 30_000,
+        })
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Smoke => "smoke",

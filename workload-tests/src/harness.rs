@@ -181,6 +181,8 @@ mod tests {
                 "db::embedded",
                 "db::postgres",
                 "db::mysql",
+                "build::embedded",
+                "build::cpp_make",
                 "container::embedded",
                 "files::many_small",
                 "files::grep_large",

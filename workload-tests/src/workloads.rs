@@ -4,6 +4,10 @@ use crate::{budget::Budget, workload::Workload};
 
 mod bank;
 mod batch;
+mod build_churn;
+pub mod build_cpp_make;
+pub mod build_embedded;
+mod compile;
 pub mod container_embedded;
 pub mod db_embedded;
 pub mod db_mysql;
@@ -28,6 +32,16 @@ pub fn all(budget: Budget) -> Vec<Box<dyn Workload>> {
         Box::new(db_embedded::Embedded),
         Box::new(db_postgres::Postgres),
         Box::new(db_mysql::Mysql),
+        Box::new(build_embedded::Embedded {
+            unit: budget.build(),
+        }),
+        Box::new(build_cpp_make::CppMake {
+            tree: match budget {
+                Budget::Thorough => build_cpp_make::Tree::Protobuf,
+                _ => build_cpp_make::Tree::LevelDb,
+            },
+            unit: budget.build(),
+        }),
         Box::new(container_embedded::Embedded),
         Box::new(files_many_small::ManySmall),
         Box::new(files_grep_large::GrepLarge {

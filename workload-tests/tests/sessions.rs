@@ -8,9 +8,16 @@ use workload_tests::{
     scratch::Scratch,
     workload::{Prepared, Workload, missing},
     workloads::{
-        container_embedded, db_embedded, db_mysql::Mysql, db_postgres::Postgres,
-        files_awk_sum::AwkSum, files_backup::Backup, files_grep_large::GrepLarge,
-        files_many_small::ManySmall, web_embedded, web_nginx_static::NginxStatic,
+        build_cpp_make::{CppMake, Tree},
+        build_embedded, container_embedded, db_embedded,
+        db_mysql::Mysql,
+        db_postgres::Postgres,
+        files_awk_sum::AwkSum,
+        files_backup::Backup,
+        files_grep_large::GrepLarge,
+        files_many_small::ManySmall,
+        web_embedded,
+        web_nginx_static::NginxStatic,
         web_node_api::NodeApi,
     },
 };
@@ -128,4 +135,16 @@ fn web_node_api_answers_with_verified_documents() {
 #[test]
 fn container_embedded_lives_and_leaves_nothing() {
     check(&container_embedded::Embedded);
+}
+
+#[test]
+fn build_embedded_makes_the_same_objects_each_time() {
+    let unit = Duration::from_millis(500);
+    check(&build_embedded::Embedded { unit });
+}
+
+#[test]
+fn build_cpp_make_makes_the_same_objects_each_time() {
+    let (tree, unit) = (Tree::LevelDb, Duration::from_millis(500));
+    check(&CppMake { tree, unit });
 }

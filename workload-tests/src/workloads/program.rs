@@ -5,6 +5,7 @@ use std::{
     io::Read,
     path::PathBuf,
     process::{Child, Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -103,13 +104,14 @@ pub(crate) fn run(command: &mut Command) -> Result<Run, BoxError> {
     );
     let child = &mut running.0;
     let (mut output, mut errors) = (String::new(), String::new());
-    if let Some(stdout) = &mut child.stdout {
-        stdout.read_to_string(&mut output)?;
-    }
-    // What goes there is a line or two, less than a pipe holds while we read the other.
-    if let Some(stderr) = &mut child.stderr {
-        stderr.read_to_string(&mut errors)?;
-    }
+    // Side by side: a program that waits for room in one pipe would never end the other.
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    thread::scope(|scope| {
+        let reader =
+            scope.spawn(|| stderr.map_or(Ok(0), |mut pipe| pipe.read_to_string(&mut errors)));
+        let read = stdout.map_or(Ok(0), |mut pipe| pipe.read_to_string(&mut output));
+        read.and(reader.join().unwrap_or(Ok(0)))
+    })?;
     // Its clock is read after its end but before it is reaped, when it is complete and still there.
     let pid = Pid::from_raw(child.id().cast_signed());
     waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)?;
