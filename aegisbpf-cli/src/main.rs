@@ -24,6 +24,9 @@ use clap::Parser;
 use crate::args::{Aegis, PolicyVerb, Verb};
 
 fn main() -> ExitCode {
+    if let Some(outcome) = run::swept() {
+        return exit::code(outcome);
+    }
     let aegis = Aegis::parse();
     let outcome = match aegis.verb {
         Verb::Run(args) => run::run(&args),

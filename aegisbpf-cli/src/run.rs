@@ -4,6 +4,7 @@ mod feed;
 mod journal;
 mod service;
 mod sink;
+mod sweeper;
 
 use std::sync::atomic::Ordering;
 
@@ -11,7 +12,8 @@ use aegisbpf_core::{
     Applied, Control, Enforcer, EnforcerBuilder, Error, Events, Mode, Policy, RULE_CAPACITY,
 };
 
-use self::{feed::Feed, service::Service, sink::Sink};
+pub(crate) use self::sweeper::swept;
+use self::{feed::Feed, service::Service, sink::Sink, sweeper::Sweeper};
 use crate::{
     args::{EnforceGate, RunArgs},
     exit::Failure,
@@ -26,6 +28,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     let mut sink = Sink::open(args)?;
     let earlier = Control::open(&args.pins.pin_dir).ok();
     let mut aegis = load(args, policy.as_ref())?;
+    let keep = args.pin || (!args.no_pin && aegis.mode() == Mode::Enforce);
+    let sweeper = (!keep && aegis.daemon().is_some()).then(|| Sweeper::start(&args.pins.pin_dir));
     if let Err(failure) = start(args, policy.as_ref(), &mut aegis) {
         // What was pinned before us stays as it was; what we made goes.
         if earlier.is_none() {
@@ -35,7 +39,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     }
     let outcome = serve(args, &mut aegis, &mut sink, &signals);
     // A closed pipe ends the run like a signal: the summary is still told, and the hooks still go.
-    let ended = end(args, aegis);
+    let ended = end(args, aegis, keep);
+    drop(sweeper);
     outcome.and(ended)
 }
 
@@ -212,8 +217,7 @@ fn introduce(aegis: &Enforcer) -> Result<(), Failure> {
 }
 
 /// Sums up; then enforcement stays, and audit goes, unless something else was asked for.
-fn end(args: &RunArgs, mut aegis: Enforcer) -> Result<(), Failure> {
-    let keep = args.pin || (!args.no_pin && aegis.mode() == Mode::Enforce);
+fn end(args: &RunArgs, mut aegis: Enforcer, keep: bool) -> Result<(), Failure> {
     if !keep {
         aegis.detach()?;
     }

@@ -1,12 +1,18 @@
 //! Other processes on a running enforcer: policies, counters, events.
 
-use std::{fs, path::PathBuf, process::Stdio};
+use std::{
+    fs,
+    path::PathBuf,
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::audit::{Scene, cat, stop};
-use crate::common::{Done, Running, finish, policy};
+use crate::common::{AT_MOST, Done, Running, finish, policy};
 
 pub(crate) const FACTS: &[(&str, fn())] = &[
     (
@@ -36,6 +42,14 @@ pub(crate) const FACTS: &[(&str, fn())] = &[
     (
         "an_audit_leaves_nothing_pinned",
         an_audit_leaves_nothing_pinned,
+    ),
+    (
+        "an_audit_that_is_killed_leaves_nothing_pinned",
+        an_audit_that_is_killed_leaves_nothing_pinned,
+    ),
+    (
+        "what_is_pinned_that_is_killed_goes_on",
+        what_is_pinned_that_is_killed_goes_on,
     ),
     (
         "what_is_pinned_goes_on_without_a_process_and_is_taken_up",
@@ -327,6 +341,36 @@ fn an_audit_leaves_nothing_pinned() {
     assert_eq!(stop(run, Signal::SIGTERM).code, Some(0));
     assert!(!scene.pins.has_pins());
     assert_eq!(finish(scene.verb(&["stats"])).code, Some(5));
+}
+
+/// Nobody asked for hooks without a process, so none stay.
+fn an_audit_that_is_killed_leaves_nothing_pinned() {
+    let stage = Stage::new();
+    stage.apply();
+    let Stage { scene, run } = stage;
+    run.signal(Signal::SIGKILL);
+    assert_eq!(run.finish().code, None);
+    let until = Instant::now() + AT_MOST;
+    while scene.pins.has_pins() {
+        assert!(Instant::now() < until, "the hooks stay pinned");
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(finish(scene.verb(&["stats"])).code, Some(5));
+}
+
+fn what_is_pinned_that_is_killed_goes_on() {
+    let stage = Stage::with(&["--pin"]);
+    stage.apply();
+    let Stage { scene, run } = stage;
+    run.signal(Signal::SIGKILL);
+    assert_eq!(run.finish().code, None);
+    cat(&scene.secret);
+    let stats = finish(scene.verb(&["stats", "--json"]));
+    let stats: Value = serde_json::from_str(&stats.out).unwrap();
+    assert_eq!(
+        (&stats["pid"], &stats["audited"]),
+        (&Value::Null, &1.into())
+    );
 }
 
 fn what_is_pinned_goes_on_without_a_process_and_is_taken_up() {
