@@ -305,6 +305,9 @@ impl<'a> Engine<'a> {
     }
 
     fn show(&mut self, done: u32, quads_max: u32, observed: &Observed, elapsed: Duration) {
+        if !self.progress.is_live() {
+            return;
+        }
         let quads = decide::quads(&observed.blocks, Purpose::Quad);
         let quads: Vec<&[&BlockRecord]> = quads.iter().map(Vec::as_slice).collect();
         let calibration = &observed.calibration;

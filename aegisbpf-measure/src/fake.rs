@@ -64,8 +64,8 @@ pub struct Truth {
     pub switch_effect: f64,
     /// CPU time of the guard's own process per operation, as a share of the operation's. Default 0.
     pub process: f64,
-    /// Share of the effect that the hooks' run times show. Default 1.
-    pub seen: f64,
+    /// Share of the effect that the hooks' run times show. `None`: the guard tells no times. Default 1.
+    pub seen: Option<f64>,
     /// Share of a hold-up that the session's own clock contains: one that lies. `None`: it cannot be held up. Default 1.
     pub held_up: Option<f64>,
     /// Voluntary switches of an operation while guarded, with one while bare. Default none: not told.
@@ -100,7 +100,7 @@ impl Default for Truth {
             carry_over: 0.0,
             switch_effect: 0.0,
             process: 0.0,
-            seen: 1.0,
+            seen: Some(1.0),
             held_up: Some(1.0),
             switches: None,
             memory: 8_200_000,
@@ -314,10 +314,12 @@ impl Session for FakeSession {
                     .entry("file_open".to_owned())
                     .or_default();
                 runs.count += 2 * operations;
-                // The effect, seen by the kernel's statistics, with the bias that the empty program has.
-                let cost = 1e9 * truth.seen * truth.effect / truth.capacity / 2.0;
-                let bias = (EMPTY.reported_ps as f64 - EMPTY.true_ps as f64) / 1e3;
-                runs.nanos += count(2.0 * operations as f64 * (cost + bias).max(1.0));
+                if let Some(seen) = truth.seen {
+                    // The effect, seen by the kernel's statistics, with the bias that the empty program has.
+                    let cost = 1e9 * seen * truth.effect / truth.capacity / 2.0;
+                    let bias = (EMPTY.reported_ps as f64 - EMPTY.true_ps as f64) / 1e3;
+                    runs.nanos += count(2.0 * operations as f64 * (cost + bias).max(1.0));
+                }
             }
         }
         operations = operations.saturating_sub(errors.values().sum());

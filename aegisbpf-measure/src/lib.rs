@@ -40,6 +40,7 @@ pub mod schedule;
 pub mod self_check;
 pub mod series;
 pub mod shift;
+pub mod simulation;
 pub mod treatment;
 pub mod trend;
 pub mod verdict;

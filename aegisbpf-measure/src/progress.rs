@@ -22,6 +22,11 @@ pub trait Progress {
         let _ = name;
     }
 
+    /// Whether [`Progress::quad`] wants estimates; computing them after every quad takes time.
+    fn is_live(&self) -> bool {
+        true
+    }
+
     /// Quad `n` of at most `n_max` is done.
     fn quad(&mut self, n: u32, n_max: u32, live: &Live) {
         let _ = (n, n_max, live);
@@ -42,4 +47,8 @@ pub trait Progress {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 
-impl Progress for Silent {}
+impl Progress for Silent {
+    fn is_live(&self) -> bool {
+        false
+    }
+}

@@ -105,7 +105,7 @@ fn without_the_empty_program_the_kernels_clock_reads_would_be_booked_as_cost() {
 fn a_cost_that_the_hooks_do_not_show_is_unexplained_and_the_estimates_disagree() {
     let judgement = judged(Truth {
         effect: 0.04,
-        seen: 0.25,
+        seen: Some(0.25),
         ..quiet()
     });
     let found = attribution(&judgement);
@@ -159,7 +159,7 @@ fn twice_the_direct_estimate_must_stay_below_half_the_limit() {
 fn attribution_never_rescues_what_disagrees_with_it() {
     let judgement = judged(Truth {
         effect: 0.06,
-        seen: 0.05,
+        seen: Some(0.05),
         noise: 0.03,
         cpu_noise: 0.005,
         ..quiet()
