@@ -3,11 +3,24 @@
 //! A recorded absolute value is never subtracted from today's run: machines move by more than an enforcer costs. What
 //! is compared is the *overhead*, as a difference of log ratios with both standard errors.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-use crate::{attribution::HookShare, fingerprint::Fingerprint, metric::Metric, verdict::Verdict};
+use crate::{
+    attribution::HookShare,
+    decide,
+    fingerprint::Fingerprint,
+    metric::Metric,
+    record::{Purpose, Record},
+    schedule::Arm,
+    verdict::{MetricResult, Verdict},
+};
 
 /// Version of the JSON form of [`Baseline`].
 pub const SCHEMA_VERSION: u32 = 1;
@@ -89,8 +102,350 @@ pub struct MetricComparison {
     pub now: f64,
     /// Now minus then, in points. `None` if refused.
     pub change: Option<f64>,
-    /// Its 95 % interval.
+    /// Its bounds, each at one-sided 95 %.
     pub change_interval: Option<(f64, f64)>,
     /// Whether the enforcer became dearer: the lower bound exceeds one point.
     pub verdict: Option<Verdict>,
+}
+
+/// Machines drift by so much within minutes (measured: 2–12 %): a bare level is unexpected only beyond it.
+const DRIFT: f64 = 1.12;
+/// An enforcer became dearer if the lower bound of the change exceeds so many points.
+const REGRESSION: f64 = 1.0;
+/// One-sided 95 %.
+const Z: f64 = 1.645;
+/// The hard keys that say which machine it is, and nothing of enforcer and workload.
+const MACHINE: [&str; 8] = [
+    "kernel",
+    "kernel build",
+    "cpu",
+    "cpus",
+    "mitigations",
+    "lsm",
+    "jit",
+    "virtualised",
+];
+/// The hard key of name and version of the enforcer. Versions may differ: to compare them is what baselines are for.
+const ENFORCER: &str = "enforcer";
+
+/// A baseline that cannot be recorded or used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BaselineError {
+    /// An invalid run says nothing.
+    #[error("not recorded: the run is {0}")]
+    Invalid(String),
+    /// A file could not be read or written.
+    #[error("baseline {}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is not a baseline.
+    #[error("baseline {}: {source}; record it anew with AEGIS_RECORD=1", path.display())]
+    Syntax {
+        /// Which.
+        path: PathBuf,
+        /// Where and what.
+        source: serde_json::Error,
+    },
+    /// It was written by another version.
+    #[error("baseline {} has schema version {found}, this is version {SCHEMA_VERSION}; record it anew with AEGIS_RECORD=1", path.display())]
+    Version {
+        /// Which.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+}
+
+/// A name for this machine: kernel, CPUs, and a hash of all that makes it this one.
+#[must_use]
+pub fn machine(fingerprint: &Fingerprint) -> String {
+    let value = |key: &str| fingerprint.hard.get(key).map_or("unknown", String::as_str);
+    let mut hash = Sha256::new();
+    for key in MACHINE {
+        hash.update(key);
+        hash.update([0]);
+        hash.update(value(key));
+        hash.update([0]);
+    }
+    let hex: String = hash
+        .finalize()
+        .iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let release: Vec<&str> = value("kernel").split(['.', '-']).take(2).collect();
+    format!("{}-{}cpu-{hex}", release.join("."), value("cpus"))
+}
+
+/// Where a workload's baseline lies: `<dir>/<machine>/<workload>.json`.
+#[must_use]
+pub fn path(dir: &Path, fingerprint: &Fingerprint, workload: &str) -> PathBuf {
+    let file = format!("{}.json", workload.replace("::", "-"));
+    dir.join(machine(fingerprint)).join(file)
+}
+
+impl Baseline {
+    /// What of a run is worth keeping.
+    ///
+    /// # Errors
+    /// If the run is INVALID.
+    pub fn of(record: &Record) -> Result<Self, BaselineError> {
+        let judgement = &record.judgement;
+        if judgement.verdict == Verdict::Invalid {
+            return Err(BaselineError::Invalid(judgement.sentence()));
+        }
+        let metrics = judgement
+            .metrics
+            .iter()
+            .filter_map(|result| Some((result.metric, recorded(record, result)?)))
+            .collect();
+        let attribution = judgement.attribution.as_ref();
+        Ok(Self {
+            schema_version: SCHEMA_VERSION,
+            unix_time: record.unix_time,
+            workload: record.plan.workload.clone(),
+            plan_sha256: record.plan_sha256.clone(),
+            fingerprint: record.fingerprint.clone(),
+            verdict: judgement.verdict,
+            quads: judgement.quads - u32::try_from(judgement.excluded.len()).unwrap_or(0),
+            metrics,
+            hooks: attribution.map_or(Vec::new(), |attribution| attribution.hooks.clone()),
+        })
+    }
+
+    /// Reads one. `None` if there is no such file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is no baseline of this version.
+    pub fn read(path: &Path) -> Result<Option<Self>, BaselineError> {
+        let text = match fs::read_to_string(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            text => text.map_err(|source| BaselineError::File {
+                path: path.to_owned(),
+                source,
+            })?,
+        };
+        let syntax = |source| BaselineError::Syntax {
+            path: path.to_owned(),
+            source,
+        };
+        let value: serde_json::Value = serde_json::from_str(&text).map_err(syntax)?;
+        let found = value
+            .get("schema_version")
+            .and_then(serde_json::Value::as_u64);
+        match found.and_then(|found| u32::try_from(found).ok()) {
+            Some(found) if found != SCHEMA_VERSION => Err(BaselineError::Version {
+                path: path.to_owned(),
+                found,
+            }),
+            _ => serde_json::from_value(value).map(Some).map_err(syntax),
+        }
+    }
+
+    /// Writes it, with its directory: whole or not at all.
+    ///
+    /// # Errors
+    /// If that cannot be done.
+    pub fn write(&self, path: &Path) -> Result<(), BaselineError> {
+        let text = serde_json::to_string_pretty(self).map_err(|source| BaselineError::Syntax {
+            path: path.to_owned(),
+            source,
+        })?;
+        let beside = path.with_extension("json.new");
+        let write = || {
+            fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+            fs::write(&beside, text + "\n")?;
+            fs::rename(&beside, path)
+        };
+        write().map_err(|source| BaselineError::File {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// A run beside this baseline, which is called `named` in outputs.
+    #[must_use]
+    pub fn compare(&self, record: &Record, named: &str) -> Comparison {
+        let refused = differences(&self.fingerprint, &record.fingerprint);
+        let metrics: Vec<MetricComparison> = record
+            .judgement
+            .metrics
+            .iter()
+            .filter_map(|result| {
+                let then = self.metrics.get(&result.metric)?;
+                let now = recorded(record, result)?;
+                let judged = refused.is_empty() && result.metric.is_judged(&record.plan);
+                Some(beside(result, then, &now, refused.is_empty(), judged))
+            })
+            .collect();
+        let enforcer = self
+            .fingerprint
+            .hard
+            .get(ENFORCER)
+            .cloned()
+            .unwrap_or_default();
+        let verdict = overall(&refused, &metrics);
+        Comparison {
+            baseline: named.to_owned(),
+            recorded: self.unix_time,
+            sentence: sentence(verdict, &enforcer, &refused, &metrics),
+            enforcer,
+            refused,
+            metrics,
+            verdict,
+        }
+    }
+}
+
+/// One metric of a run in the recorded form. `None` if it was not measured.
+fn recorded(record: &Record, result: &MetricResult) -> Option<BaselineMetric> {
+    let (metric, estimate) = (result.metric, result.estimate?);
+    let observed = &record.observed;
+    let mut bare: Vec<f64> = decide::quads(&observed.blocks, Purpose::Quad)
+        .into_iter()
+        .flatten()
+        .filter(|block| block.arm == Arm::Bare)
+        .filter_map(|block| metric.level(&observed.calibration, &[block]))
+        .collect();
+    bare.sort_by(f64::total_cmp);
+    let last = bare.len().checked_sub(1)?;
+    let resolvable = estimate.resolvable?;
+    Some(BaselineMetric {
+        bare: [0, 1, 2, 3, 4].map(|quarter| bare[last * quarter / 4]),
+        overhead: estimate.overhead,
+        interval: estimate.interval95,
+        difference: metric.difference(estimate.overhead),
+        // The resolvable effect is 2.49 of them.
+        standard_error: metric.difference(resolvable).abs() / 2.49,
+        resolvable: Some(resolvable),
+    })
+}
+
+fn beside(
+    result: &MetricResult,
+    then: &BaselineMetric,
+    now: &BaselineMetric,
+    comparable: bool,
+    judged: bool,
+) -> MetricComparison {
+    // A difference of logarithms is one of ratios; a hundredth of it is a point. CPU is in points already.
+    let points = |d: f64| {
+        if result.metric == Metric::Cpu {
+            d
+        } else {
+            100.0 * d
+        }
+    };
+    let change = points(now.difference - then.difference);
+    let width = Z * points(now.standard_error.hypot(then.standard_error));
+    let (lower, upper) = (change - width, change + width);
+    let band = (then.bare[0] / DRIFT, then.bare[4] * DRIFT);
+    let outside = |level: f64| level < band.0 || band.1 < level;
+    MetricComparison {
+        metric: result.metric,
+        bare: result.bare,
+        band,
+        moved: comparable && result.bare.is_some_and(outside),
+        then: then.overhead,
+        now: now.overhead,
+        change: comparable.then_some(change),
+        change_interval: comparable.then_some((lower, upper)),
+        verdict: judged.then_some(if lower > REGRESSION {
+            Verdict::Fail
+        } else if upper < REGRESSION {
+            Verdict::Pass
+        } else {
+            Verdict::Inconclusive
+        }),
+    }
+}
+
+/// Hard keys that differ: (key, recorded, today).
+fn differences(then: &Fingerprint, now: &Fingerprint) -> Vec<(String, String, String)> {
+    let value = |print: &Fingerprint, key: &str| {
+        let value = print.hard.get(key).map_or("unknown", String::as_str);
+        // Of the enforcer the name alone counts.
+        let name = value.split(' ').next().unwrap_or(value);
+        if key == ENFORCER { name } else { value }.to_owned()
+    };
+    then.differences(now)
+        .into_iter()
+        .map(|key| {
+            let (then, now) = (value(then, &key), value(now, &key));
+            (key, then, now)
+        })
+        .filter(|(_, then, now)| then != now)
+        .collect()
+}
+
+fn overall(refused: &[(String, String, String)], metrics: &[MetricComparison]) -> Verdict {
+    let mut verdicts = metrics
+        .iter()
+        .filter_map(|metric| metric.verdict)
+        .peekable();
+    if !refused.is_empty() {
+        return Verdict::Invalid;
+    }
+    if verdicts.peek().is_none() {
+        return Verdict::Inconclusive;
+    }
+    verdicts.fold(Verdict::Pass, |all, one| match (all, one) {
+        (Verdict::Fail, _) | (_, Verdict::Fail) => Verdict::Fail,
+        (Verdict::Pass, Verdict::Pass) => Verdict::Pass,
+        _ => Verdict::Inconclusive,
+    })
+}
+
+fn sentence(
+    verdict: Verdict,
+    enforcer: &str,
+    refused: &[(String, String, String)],
+    metrics: &[MetricComparison],
+) -> String {
+    if !refused.is_empty() {
+        let keys: Vec<String> = refused
+            .iter()
+            .map(|(key, then, now)| format!("{key} (recorded {then}, today {now})"))
+            .collect();
+        return format!(
+            "not compared with the baseline, since it is of other conditions: {}",
+            keys.join(", ")
+        );
+    }
+    let mut parts: Vec<String> = metrics
+        .iter()
+        .filter_map(|metric| {
+            let ((lower, upper), verdict) = (metric.change_interval?, metric.verdict?);
+            (verdict == Verdict::Fail).then(|| {
+                format!(
+                    "{} became dearer by {:+.2} points ({lower:+.2} … {upper:+.2})",
+                    metric.metric,
+                    metric.change.unwrap_or(f64::NAN)
+                )
+            })
+        })
+        .collect();
+    let word = match verdict {
+        Verdict::Pass => "no regression",
+        Verdict::Fail => "regression",
+        _ => "a regression of one point can neither be shown nor ruled out",
+    };
+    parts.insert(0, format!("against {enforcer}: {word}"));
+    let moved: Vec<String> = metrics
+        .iter()
+        .filter(|metric| metric.moved)
+        .map(|metric| metric.metric.to_string())
+        .collect();
+    if !moved.is_empty() {
+        parts.push(format!(
+            "baseline moved: the bare level of {} is outside of its band",
+            moved.join(", ")
+        ));
+    }
+    parts.join("; ")
 }
