@@ -189,6 +189,34 @@ pub fn path(dir: &Path, fingerprint: &Fingerprint, workload: &str) -> PathBuf {
     dir.join(machine(fingerprint)).join(file)
 }
 
+/// The baseline of a workload on this machine, or else on any other (it is then shown and not compared), with its name
+/// below `dir`. `None` if there is none at all.
+///
+/// # Errors
+/// If one cannot be read.
+pub fn find(
+    dir: &Path,
+    fingerprint: &Fingerprint,
+    workload: &str,
+) -> Result<Option<(String, Baseline)>, BaselineError> {
+    let own = path(dir, fingerprint, workload);
+    let file = own.file_name().unwrap_or_default();
+    let mut others: Vec<PathBuf> = fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|machine| machine.path().join(file))
+        .collect();
+    others.sort();
+    for place in [&own].into_iter().chain(&others) {
+        if let Some(baseline) = Baseline::read(place)? {
+            let name = place.strip_prefix(dir).unwrap_or(place);
+            return Ok(Some((name.display().to_string(), baseline)));
+        }
+    }
+    Ok(None)
+}
+
 impl Baseline {
     /// What of a run is worth keeping.
     ///

@@ -184,6 +184,18 @@ fn a_baseline_is_read_back_as_it_was_written_and_named_by_machine_and_workload()
     let written = Baseline::of(&record).unwrap();
     written.write(&path).unwrap();
     assert_eq!(Baseline::read(&path).unwrap(), Some(written));
+    let mut elsewhere = record.fingerprint.clone();
+    elsewhere
+        .hard
+        .insert("cpu".to_owned(), "another".to_owned());
+    for fingerprint in [&record.fingerprint, &elsewhere] {
+        let found = baseline::find(&directory, fingerprint, "files::fake").unwrap();
+        assert_eq!(found.unwrap().0, format!("{machine}/files-fake.json"));
+    }
+    assert_eq!(
+        baseline::find(&directory, &elsewhere, "files::other").unwrap(),
+        None
+    );
     fs::write(&path, r#"{"schema_version": 99}"#).unwrap();
     let error = Baseline::read(&path).unwrap_err().to_string();
     assert!(

@@ -8,7 +8,12 @@ use std::{
 };
 
 use aegisbpf_measure::{
-    Plan, Record, Verdict, guard::Guard as _, journal, progress::Progress, report, run,
+    Plan, Record, Verdict,
+    baseline::{self, Baseline},
+    guard::Guard as _,
+    journal,
+    progress::Progress,
+    report, run,
     workload::BoxError,
 };
 
@@ -99,7 +104,8 @@ pub fn run_case(
     progress.phase("preparing data");
     let mut prepared = workload.prepare(&data)?;
     let plan = plan(workload, options, &guard);
-    let record = run(&plan, prepared.session.as_mut(), &mut guard, progress)?;
+    let mut record = run(&plan, prepared.session.as_mut(), &mut guard, progress)?;
+    beside_baseline(&mut record, options, progress)?;
     let reports = options.report_dir.join(workload.name().replace("::", "-"));
     write_reports(&record, &reports)?;
     Ok(Outcome::Measured(Box::new(Measured { record, reports })))
@@ -117,6 +123,26 @@ fn plan(workload: &dyn Workload, options: &Options, guard: &RemoteGuard) -> Plan
         plan.min_quads = 2;
     }
     plan
+}
+
+/// Compares the run with the recorded baseline, if there is one, and then records it, if asked to.
+fn beside_baseline(
+    record: &mut Record,
+    options: &Options,
+    progress: &mut dyn Progress,
+) -> Result<(), BoxError> {
+    let workload = record.plan.workload.clone();
+    if let Some((name, baseline)) =
+        baseline::find(&options.baselines, &record.fingerprint, &workload)?
+    {
+        record.baseline = Some(baseline.compare(record, &name));
+    }
+    if options.record {
+        let path = baseline::path(&options.baselines, &record.fingerprint, &workload);
+        Baseline::of(record)?.write(&path)?;
+        progress.note(&format!("recorded as baseline: {}", path.display()));
+    }
+    Ok(())
 }
 
 /// Markdown for people, JSON for machines, and every block as a line, from which the verdict can be replayed.

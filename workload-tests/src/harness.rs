@@ -91,7 +91,18 @@ fn conclude(
             let (record, verdict) = (&measured.record, measured.record.judgement.verdict);
             let block = table::verdict_block(record);
             println!("{block}  reports: {}", measured.reports.display());
-            let completion = map(verdict, &block, &table::undecided(record), options.strict);
+            let counted = if options.strict {
+                record.judgement.strict()
+            } else {
+                verdict
+            };
+            let mut completion = map(counted, &block, &table::undecided(record), options.strict);
+            if let Some(baseline) = &record.baseline {
+                println!("  baseline {}: {}", baseline.baseline, baseline.sentence);
+                if baseline.verdict == Verdict::Fail {
+                    completion = Err(baseline.sentence.clone().into());
+                }
+            }
             (
                 end(
                     word(verdict),

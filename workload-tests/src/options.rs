@@ -1,6 +1,9 @@
 //! What people choose by environment variables, read once and before anything starts.
 
-use std::{env, fs, io, path::PathBuf};
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+};
 
 use aegisbpf_core::{Backend, Mode};
 use aegisbpf_rig::guard::PolicyText;
@@ -15,6 +18,10 @@ use crate::{
 pub const STRICT_VARIABLE: &str = "AEGIS_STRICT";
 /// Environment variable: where reports go.
 pub const REPORT_VARIABLE: &str = "AEGIS_REPORT_DIR";
+/// Environment variable: `1` records what was measured as the new baseline.
+pub const RECORD_VARIABLE: &str = "AEGIS_RECORD";
+/// Environment variable: where the recorded baselines lie.
+pub const BASELINES_VARIABLE: &str = "AEGIS_BASELINES";
 /// Environment variable: the policy under test.
 pub const POLICY_VARIABLE: &str = "AEGIS_POLICY";
 /// Environment variable: `audit` (default) or `enforce`.
@@ -37,6 +44,10 @@ pub struct Options {
     pub strict: bool,
     /// Where reports go.
     pub report_dir: PathBuf,
+    /// Whether this run becomes the baseline.
+    pub record: bool,
+    /// Where baselines lie.
+    pub baselines: PathBuf,
     /// The policy under test.
     pub policy: PolicyText,
     /// What becomes of denied accesses.
@@ -96,6 +107,9 @@ impl Options {
         Ok(Self {
             budget: Budget::from_env()?,
             strict: word(STRICT_VARIABLE, "0 or 1", &[("0", false), ("1", true)])?.unwrap_or(false),
+            record: word(RECORD_VARIABLE, "0 or 1", &[("0", false), ("1", true)])?.unwrap_or(false),
+            baselines: env::var_os(BASELINES_VARIABLE)
+                .map_or_else(default_baselines, PathBuf::from),
             report_dir: env::var_os(REPORT_VARIABLE).map_or_else(default_report_dir, PathBuf::from),
             policy: policy()?,
             mode: mode.unwrap_or_default(),
@@ -138,6 +152,11 @@ fn word<T: Copy>(
             allowed,
         }),
     }
+}
+
+/// `fixtures/baselines` of the sources that this program was built from.
+fn default_baselines() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/baselines")
 }
 
 /// `aegis-reports` in the target directory that this program was built in.
