@@ -86,9 +86,7 @@ impl Cgroup {
     /// A command that runs `program` in it. Arguments and environment are added as usual.
     #[must_use]
     pub fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", ENTER]).arg(&self.0).arg(program);
-        command
+        enter(&self.0, program)
     }
 
     /// Its processes, and those of the cgroups below it.
@@ -127,7 +125,19 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         let _ = remove(&self.0);
+        // Container engines make directories of the same name in the hierarchies of version 1.
+        for hierarchy in mounts("cgroup") {
+            let _ = remove(&hierarchy.join(self.0.file_name().unwrap_or_default()));
+        }
     }
+}
+
+/// A command that runs `program` in the cgroup with this directory.
+#[must_use]
+pub fn enter(cgroup: &Path, program: &Path) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", ENTER]).arg(cgroup).arg(program);
+    command
 }
 
 /// Kills what is in a cgroup, and removes it with all below it.

@@ -195,6 +195,7 @@ mod tests {
                 "build::embedded",
                 "build::cpp_make",
                 "container::embedded",
+                "container::engine",
                 "files::many_small",
                 "files::grep_large",
                 "files::awk_sum",

@@ -10,6 +10,8 @@ use aegisbpf_measure::workload::{BoxError, Session};
 use aegisbpf_rig::cgroup::Cgroup;
 use nix::unistd::Uid;
 
+use crate::workloads::rootfs;
+
 /// Environment variable that names another directory of sources.
 pub const SOURCES_VARIABLE: &str = "AEGIS_SOURCES";
 
@@ -76,6 +78,15 @@ pub enum Requirement {
         /// Debian package.
         package: &'static str,
     },
+    /// Any of these programs.
+    AnyProgram {
+        /// File names.
+        names: &'static [&'static str],
+        /// Debian packages, as the message has them.
+        packages: &'static str,
+    },
+    /// A busybox that needs no libraries: the image of containers.
+    StaticBusybox,
     /// A cgroup2 directory that we may write to.
     Cgroup,
     /// The sources of a Debian package, unpacked by `cargo xtask setup`.
@@ -96,6 +107,8 @@ impl Requirement {
         match self {
             Self::Program { name, .. } => find_program(name).is_some(),
             Self::Packaged { path, .. } => find_packaged(path).is_some(),
+            Self::AnyProgram { names, .. } => names.iter().any(|name| find_program(name).is_some()),
+            Self::StaticBusybox => rootfs::busybox().is_some(),
             Self::Cgroup => Cgroup::new("probe").is_ok(),
             Self::Sources { package } => sources(package).is_some(),
             Self::Root => Uid::effective().is_root(),
@@ -110,6 +123,8 @@ impl fmt::Display for Requirement {
         match self {
             Self::Program { name, package } => write!(f, "{name} not found: apt-get install {package}"),
             Self::Packaged { path, package } => write!(f, "{path} not found: apt-get install {package}"),
+            Self::AnyProgram { names, packages } => write!(f, "none of {} found: apt-get install {packages}", names.join(", ")),
+            Self::StaticBusybox => f.write_str("a static busybox not found: apt-get install busybox-static"),
             Self::Cgroup => f.write_str("no cgroup2 directory to write to: run as root, with a cgroup2 file system mounted (mount -t cgroup2 none /sys/fs/cgroup/unified)"),
             Self::Sources { package } => write!(f, "the sources of {package} not found: cargo xtask setup"),
             Self::Root => f.write_str("not root: loading BPF programs needs it; run as root, for example with sudo -E"),

@@ -9,6 +9,7 @@ pub mod build_cpp_make;
 pub mod build_embedded;
 mod compile;
 pub mod container_embedded;
+pub mod container_engine;
 pub mod db_embedded;
 pub mod db_mysql;
 pub mod db_postgres;
@@ -17,7 +18,7 @@ pub mod files_backup;
 pub mod files_grep_large;
 pub mod files_many_small;
 mod program;
-mod rootfs;
+pub(crate) mod rootfs;
 pub mod web_embedded;
 pub mod web_nginx_static;
 pub mod web_node_api;
@@ -43,6 +44,7 @@ pub fn all(budget: Budget) -> Vec<Box<dyn Workload>> {
             unit: budget.build(),
         }),
         Box::new(container_embedded::Embedded),
+        Box::new(container_engine::ContainerEngine),
         Box::new(files_many_small::ManySmall),
         Box::new(files_grep_large::GrepLarge {
             mebibytes: budget.log_mebibytes(),

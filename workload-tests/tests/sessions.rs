@@ -9,7 +9,9 @@ use workload_tests::{
     workload::{Prepared, Workload, missing},
     workloads::{
         build_cpp_make::{CppMake, Tree},
-        build_embedded, container_embedded, db_embedded,
+        build_embedded, container_embedded,
+        container_engine::ContainerEngine,
+        db_embedded,
         db_mysql::Mysql,
         db_postgres::Postgres,
         files_awk_sum::AwkSum,
@@ -147,4 +149,9 @@ fn build_embedded_makes_the_same_objects_each_time() {
 fn build_cpp_make_makes_the_same_objects_each_time() {
     let (tree, unit) = (Tree::LevelDb, Duration::from_millis(500));
     check(&CppMake { tree, unit });
+}
+
+#[test]
+fn container_engine_lives_and_leaves_nothing() {
+    check(&ContainerEngine);
 }
