@@ -43,6 +43,10 @@ fn main() -> ExitCode {
 fn policy(verb: &PolicyVerb) -> Result<(), exit::Failure> {
     match verb {
         PolicyVerb::Check(args) => policy::check(args),
+        PolicyVerb::Explain(args) => policy::explain(args),
+        PolicyVerb::Diff(args) => policy::diff(args),
+        PolicyVerb::Normalize(args) => policy::normalize(args),
+        PolicyVerb::Suggest(args) => policy::suggest(args),
         PolicyVerb::Apply(args) => online::apply(args),
         PolicyVerb::Show(args) => online::show(args),
         PolicyVerb::Export(args) => online::export(args),

@@ -64,13 +64,17 @@ fn an_invalid_file_is_refused_with_every_error_on_standard_error() {
     for file in fixtures("invalid") {
         let folder = tempdir().unwrap();
         let copy = policy(folder.path(), fs::read(&file).unwrap());
-        assert_refused(&check(&copy), 3, ": error: ");
+        assert_refused(&check(&copy), 3, "error: ");
 
         let (code, report) = check_json(&copy);
         assert_eq!((code, &report["valid"]), (Some(3), &Value::Bool(false)));
         let problems = report["problems"].as_array().unwrap();
         let errors = problems.iter().filter(|p| p["severity"] == "error").count();
-        let told = check(&copy).err.matches(": error: ").count();
+        let told = check(&copy).err;
+        let told = told
+            .lines()
+            .filter(|line| line.starts_with("error: "))
+            .count();
         assert_eq!(errors, told, "{}: both forms tell the same", file.display());
     }
 }

@@ -49,7 +49,7 @@ impl Files {
     }
 
     /// A text without the name of the directory.
-    fn plain(&self, text: impl ToString) -> String {
+    fn plain(&self, text: &impl ToString) -> String {
         text.to_string()
             .replace(self.0.path().to_str().unwrap(), "DIR")
     }
@@ -126,7 +126,7 @@ fn a_circle_is_an_error_and_names_the_way() {
         "b.conf",
         &format!("version=7\n[include]\n../{name}/main.conf\n"),
     );
-    insta::assert_snapshot!(files.plain(files.refused()).replace(name, "NAME"));
+    insta::assert_snapshot!(files.plain(&files.refused()).replace(name, "NAME"));
     // A link does not hide it.
     symlink(files.path("main.conf"), files.path("link.conf")).unwrap();
     files.write("b.conf", "version=7\n[include]\nlink.conf\n");
@@ -169,7 +169,7 @@ fn all_problems_of_all_files_are_reported() {
     ]);
     fs::write(files.path("latin.conf"), b"version=1\n# \xe4\n").unwrap();
     fs::set_permissions(files.path("latin.conf"), Permissions::from_mode(0o644)).unwrap();
-    insta::assert_snapshot!(files.plain(files.refused()));
+    insta::assert_snapshot!(files.plain(&files.refused()));
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn a_file_or_directory_that_others_may_write_is_not_included() {
     let open = |path: &Path| fs::set_permissions(path, Permissions::from_mode(0o777)).unwrap();
     open(&files.path("a.conf"));
     open(&files.path("conf.d"));
-    let problems = files.plain(files.refused());
+    let problems = files.plain(&files.refused());
     assert!(problems.contains("chmod go-w DIR/a.conf"), "{problems}");
     assert!(problems.contains("chmod go-w DIR/conf.d`"), "{problems}");
 }

@@ -1,6 +1,6 @@
 //! What enforcing a rule takes, and what becomes of a policy where that is missing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
@@ -97,36 +97,33 @@ impl Rule {
 }
 
 impl Policy {
-    /// One problem for each rule and setting of a class that is not `supported`: its section, the reason, the remedy.
+    /// One problem for each section of a class that is not `supported`: the reason and the remedy, at its first rule.
     pub fn refusals(&self, supported: impl Fn(Class) -> Result<(), Unsupported>) -> Problems {
-        let mut problems = Problems::default();
-        for (section, span, refusal) in self.unsupported(supported) {
-            problems.error(span, refused(section, &refusal), refusal.remedy);
-        }
-        problems.sorted()
+        self.unsupported(supported, Problems::error, "")
     }
 
-    /// The policy without the rules and settings of classes that are not `supported`, and a warning for each that
-    /// it lost.
+    /// As [`refusals`](Self::refusals), for who only wants to know.
+    pub fn notes(&self, supported: impl Fn(Class) -> Result<(), Unsupported>) -> Problems {
+        self.unsupported(supported, Problems::note, "")
+    }
+
+    /// The policy without the rules and settings of classes that are not `supported`, and a warning for each section
+    /// that it lost.
     #[must_use]
     pub fn without_unsupported(
         &self,
         supported: impl Fn(Class) -> Result<(), Unsupported>,
     ) -> (Self, Problems) {
-        let mut problems = Problems::default();
-        for (section, span, refusal) in self.unsupported(&supported) {
-            let message = format!("dropped: {}", refused(section, &refusal));
-            problems.warning(span, message, refusal.remedy);
-        }
         let dropped: BTreeSet<Class> = self
             .classes()
             .into_iter()
             .filter(|class| supported(*class).is_err())
             .collect();
+        let problems = self.unsupported(supported, Problems::warning, "dropped: ");
         let mut policy = self.clone();
         policy.rules.retain(|rule| !dropped.contains(&rule.class()));
         policy.settings = policy.settings.retain(|class| !dropped.contains(&class));
-        (policy, problems.sorted())
+        (policy, problems)
     }
 
     /// The classes that enforcing the policy takes.
@@ -141,33 +138,45 @@ impl Policy {
     fn unsupported(
         &self,
         supported: impl Fn(Class) -> Result<(), Unsupported>,
-    ) -> Vec<(&'static str, Span, Unsupported)> {
-        let refusals: Vec<(Class, Unsupported)> = self
+        report: fn(&mut Problems, Span, String, String),
+        prefix: &str,
+    ) -> Problems {
+        let refusals: BTreeMap<Class, Unsupported> = self
             .classes()
             .into_iter()
             .filter_map(|class| Some((class, supported(class).err()?)))
             .collect();
-        let refusal = |class| {
-            refusals
-                .iter()
-                .find(|(refused, _)| *refused == class)
-                .map(|(_, why)| why.clone())
+        let mut sections: BTreeMap<&str, (usize, Span, &Unsupported)> = BTreeMap::new();
+        let mut count = |section: &'static str, class, span: &dyn Fn() -> Span| {
+            if let Some(refusal) = refusals.get(&class) {
+                sections
+                    .entry(section)
+                    .or_insert_with(|| (0, span(), refusal))
+                    .0 += 1;
+            }
         };
-        let rules = self
-            .rules
-            .iter()
-            .filter_map(|rule| Some((rule.section(), rule.span(), refusal(rule.class())?)));
-        let settings = self.settings.iter().filter_map(|(section, class, origin)| {
-            let span = Span {
+        for rule in &self.rules {
+            count(rule.section(), rule.class(), &|| rule.span());
+        }
+        for (section, class, origin) in self.settings.iter() {
+            let header = || Span {
                 origin: origin.clone(),
                 length: 0,
             };
-            Some((section, span, refusal(class)?))
-        });
-        rules.chain(settings).collect()
+            count(section, class, &header);
+        }
+        let mut problems = Problems::default();
+        for (section, (count, span, refusal)) in sections {
+            let rules = match count {
+                1 => String::new(),
+                count => format!(" ({count} rules)"),
+            };
+            let message = format!(
+                "{prefix}[{section}] is not enforced here{rules}: {}",
+                refusal.reason
+            );
+            report(&mut problems, span, message, refusal.remedy.clone());
+        }
+        problems.sorted()
     }
-}
-
-fn refused(section: &str, refusal: &Unsupported) -> String {
-    format!("[{section}] is not enforced here: {}", refusal.reason)
 }

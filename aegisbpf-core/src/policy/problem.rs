@@ -116,7 +116,6 @@ impl Problems {
         self.push(Severity::Warning, span, message.into(), remedy.into());
     }
 
-    #[expect(dead_code, reason = "the notes of `policy check` are on their way")]
     pub(crate) fn note(
         &mut self,
         span: Span,
@@ -138,6 +137,11 @@ impl Problems {
     }
 
     fn add(&mut self, mut problem: Problem) {
+        // A message may quote the text, and the text may hold what a terminal obeys.
+        plain(&mut problem.message);
+        if let Some(remedy) = &mut problem.remedy {
+            plain(remedy);
+        }
         let severity = problem.severity;
         let met = &mut self.met[severity as usize];
         if *met > LIMIT {
@@ -206,6 +210,17 @@ impl<'a> IntoIterator for &'a Problems {
 pub(crate) struct Span {
     pub(crate) origin: Origin,
     pub(crate) length: u32,
+}
+
+/// Shows control characters instead of sending them.
+fn plain(text: &mut String) {
+    if text.contains(char::is_control) {
+        let escaped = text.chars().map(|c| match c.is_control() {
+            true => c.escape_default().to_string(),
+            false => c.to_string(),
+        });
+        *text = escaped.collect();
+    }
 }
 
 /// Text from the policy as a message may quote it: on one line, without control characters, not endless.
