@@ -23,18 +23,52 @@ typedef long long s64;
 #define PATH_BYTES 320
 #define REASON_BYTES 256 /* of an emergency, with its NUL */
 #define NAME_BYTES 64 /* of one component, with its NUL, where the path is walked by hand */
+#define NET_SLOTS (1 << 16) /* one byte for each port, and for each value of 16 bits of an address */
+#define ADDRESS_BYTES 16 /* of an IPv6 address; an IPv4 one is kept as ::ffff:a.b.c.d */
 
 /* Bits of a filter byte: which class of hook has a rule for an inode with these low bits. */
 enum filter_bit {
 	FILTER_FILE = 1,
 };
 
+/* Bits of a byte of the network filter: what has a rule for this port, or for these 16 bits of an address. */
+enum net_bit {
+	NET_PORT_OUT = 1, /* a port to connect or send to */
+	NET_PORT_IN = 2, /* a port to bind, listen or accept on */
+	NET_V4 = 4, /* an IPv4 address that begins with these 16 bits */
+	NET_V6 = 8, /* an IPv6 address whose bits 16 to 31 are these */
+};
+
 enum object_kind {
 	OBJECT_FILE = 1,
 };
 
+/* What an entry of `net_rules` is about. */
+enum net_kind {
+	NET_ADDRESS = 1,
+	NET_ENDPOINT = 2,
+	NET_PORT = 3,
+	NET_SCOPED = 4, /* no rule: this cgroup (0: any at all) has rules of its own */
+};
+
+enum direction {
+	DIRECTION_OUT = 1,
+	DIRECTION_IN = 2,
+};
+
+/* IP protocol numbers, as rules and events have them; 0 in a rule means each. */
+enum protocol {
+	PROTOCOL_ANY = 0,
+	PROTOCOL_TCP = 6,
+	PROTOCOL_UDP = 17,
+	PROTOCOL_OTHER = 255,
+};
+
+/* Bits of rule_ref.effect: which look-ups an access to this object asks for. */
 enum rule_effect {
-	EFFECT_DENY = 1,
+	EFFECT_DENY = 1, /* `rule` denies it */
+	EFFECT_SCOPED = 2, /* for some cgroup there is a rule of its own about it */
+	EFFECT_EXCEPTED = 4, /* for some executable there is an exception */
 };
 
 enum mode {
@@ -45,6 +79,15 @@ enum mode {
 enum operation {
 	OPERATION_OPEN = 1,
 	OPERATION_EXEC = 2,
+	OPERATION_CONNECT = 20,
+	OPERATION_BIND = 21,
+	OPERATION_LISTEN = 22,
+	OPERATION_ACCEPT = 23,
+	OPERATION_SENDMSG = 24,
+	OPERATION_RECVMSG = 25,
+	OPERATION_PTRACE = 30,
+	OPERATION_MODULE_LOAD = 31,
+	OPERATION_BPF = 32,
 };
 
 enum decision_kind {
@@ -59,6 +102,8 @@ enum path_form {
 	PATH_ABSOLUTE = 1, /* as d_path gives it */
 	PATH_COMPONENTS = 2, /* NUL-separated names, the last component first */
 	PATH_PARTIAL = 3, /* the same, cut: too deep, or a name too long */
+	PATH_ADDRESS = 4, /* no path: a struct address_record */
+	PATH_TASK = 5, /* no path: a struct task_record */
 };
 
 /* Indices into `health`. What was reported, and each cause of a fault; every fault allows. */
@@ -87,6 +132,52 @@ struct object_key {
 struct rule_ref {
 	u32 rule;
 	u32 effect; /* enum rule_effect */
+};
+
+/* Key of `cgroup_files`: a file, for a cgroup and all below it. The value is the rule's id. */
+struct cgroup_file_key {
+	u64 cgroup;
+	u64 ino;
+	u32 dev;
+	u32 pad;
+};
+
+/* Key of `executable_files`: a file or directory that this executable may access. The value is the rule's id. */
+struct executable_file_key {
+	u64 exe_ino;
+	u64 ino;
+	u32 exe_dev;
+	u32 dev;
+};
+
+/* Key of `net_rules`; what a kind does not speak of is 0. The value is the rule's id. */
+struct net_key {
+	u64 cgroup; /* 0: whoever it is */
+	u8 addr[ADDRESS_BYTES];
+	u16 port; /* in the machine's order */
+	u8 proto; /* enum protocol */
+	u8 kind; /* enum net_kind */
+	u8 direction; /* enum direction, of a port */
+	u8 pad[3];
+};
+
+/* Key of `net_prefixes`, a trie: `bits` of what follows count. The value is the rule's id. */
+struct prefix_key {
+	u32 bits;
+	u32 family; /* 4 or 6 */
+	u8 addr[ADDRESS_BYTES]; /* an IPv4 one in the first 4 */
+};
+
+/* Key of `comms`: the name of an executable file, filled up with NULs. The value is the rule's id. */
+struct comm_key {
+	char name[COMM_BYTES];
+};
+
+/* The one value of `own`: the executable that is the enforcer. */
+struct own_executable {
+	u64 ino;
+	u32 dev;
+	u32 pad;
 };
 
 /* Key of `by_cgroup`. */
@@ -149,8 +240,32 @@ struct event {
 	char path[PATH_BYTES];
 };
 
+/* What an event about the network has in place of a path. */
+struct address_record {
+	u8 addr[ADDRESS_BYTES];
+	u16 port; /* in the machine's order */
+	u8 family; /* 4 or 6 */
+	u8 proto; /* enum protocol */
+	u32 pad;
+};
+
+/* What an event about another process has in place of a path. */
+struct task_record {
+	u32 tgid;
+	u32 pad;
+	char comm[COMM_BYTES];
+};
+
 _Static_assert(sizeof(struct object_key) == 16, "object_key");
 _Static_assert(sizeof(struct rule_ref) == 8, "rule_ref");
+_Static_assert(sizeof(struct cgroup_file_key) == 24, "cgroup_file_key");
+_Static_assert(sizeof(struct executable_file_key) == 24, "executable_file_key");
+_Static_assert(sizeof(struct net_key) == 32, "net_key");
+_Static_assert(sizeof(struct prefix_key) == 24, "prefix_key");
+_Static_assert(sizeof(struct comm_key) == 16, "comm_key");
+_Static_assert(sizeof(struct own_executable) == 16, "own_executable");
+_Static_assert(sizeof(struct address_record) == 24, "address_record");
+_Static_assert(sizeof(struct task_record) == 24, "task_record");
 _Static_assert(sizeof(struct count_key) == 16, "count_key");
 _Static_assert(sizeof(struct counts) == 24, "counts");
 _Static_assert(sizeof(struct control) == 24, "control");

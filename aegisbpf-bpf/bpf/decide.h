@@ -21,37 +21,84 @@ struct decision {
 	u32 sample_every;
 };
 
-static __always_inline void decide(const struct object_key *key, struct decision *d)
+/* Every decision begins so: nothing is decided yet. Gives the slot of the current policy, or 0 for none at all. */
+static __always_inline const struct control *begin_decision(struct decision *d, u32 *slot)
 {
-	u32 zero = 0, slot;
-	struct control *c = bpf_map_lookup_elem(&control, &zero);
-	struct rule_ref *ref;
-	void *current, *allowed;
+	u32 zero = 0;
+	const struct control *c = bpf_map_lookup_elem(&control, &zero);
 
 	d->kind = DECISION_ALLOW;
 	d->rule = 0;
 	d->sample_every = 0;
 	if (!c)
-		return;
+		return 0;
 	/* The generation is read once: rules and exceptions come from one policy, never from two. */
-	slot = *(volatile u32 *)&c->generation & 1;
-	current = bpf_map_lookup_elem(&rules, &slot);
-	allowed = bpf_map_lookup_elem(&exempt, &slot);
-	if (!current || !allowed) {
-		note(HEALTH_FAULT_NO_POLICY);
-		return;
-	}
-	ref = bpf_map_lookup_elem(current, key);
-	if (!ref || ref->effect != EFFECT_DENY)
-		return; /* the filter's "perhaps" was wrong */
-	d->rule = ref->rule;
+	*slot = *(volatile u32 *)&c->generation & 1;
+	return c;
+}
+
+/* And so it ends: `rule` stands against the access, an exception for it or not. */
+static __always_inline void conclude(const struct control *c, u32 rule, int is_exempt, struct decision *d)
+{
+	d->rule = rule;
 	d->sample_every = c->sample_every;
-	if (is_survivor(c) || is_exempt_cgroup(allowed))
+	if (is_exempt)
 		d->kind = DECISION_EXEMPT;
 	else if (CAN_REFUSE && may_refuse(c))
 		d->kind = DECISION_DENY;
 	else
 		d->kind = DECISION_AUDIT;
+}
+
+/*
+ * What the entry `ref` about the file or directory `ino` on `dev` makes of an access: a rule about the
+ * caller's cgroup holds whatever exceptions there are; another one unless cgroup or executable are excepted.
+ */
+static __always_inline void judge(const struct control *c, u32 slot, const struct rule_ref *ref, u64 ino, u32 dev,
+				  struct decision *d)
+{
+	u32 denies = ref->effect & EFFECT_DENY ? ref->rule : 0;
+	u32 scoped = ref->effect & EFFECT_SCOPED ? scoped_file_rule(slot, ino, dev) : 0;
+	void *allowed = bpf_map_lookup_elem(&exempt, &slot);
+	int is_exempt;
+
+	if (!denies && !scoped)
+		return;
+	if (!allowed) {
+		note(HEALTH_FAULT_NO_POLICY);
+		return;
+	}
+	if (is_survivor(c)) {
+		conclude(c, denies ? denies : scoped, 1, d);
+		return;
+	}
+	is_exempt = denies && (is_exempt_cgroup(allowed) ||
+			       (ref->effect & EFFECT_EXCEPTED && is_excepted_executable(slot, ino, dev)));
+	/* The rule about the file is named before the one about the cgroup, if it denies as well. */
+	if (scoped)
+		conclude(c, denies && !is_exempt ? denies : scoped, 0, d);
+	else
+		conclude(c, denies, is_exempt, d);
+}
+
+static __always_inline void decide(const struct object_key *key, struct decision *d)
+{
+	const struct control *c;
+	struct rule_ref *ref;
+	void *current;
+	u32 slot;
+
+	c = begin_decision(d, &slot);
+	if (!c)
+		return;
+	current = bpf_map_lookup_elem(&rules, &slot);
+	if (!current) {
+		note(HEALTH_FAULT_NO_POLICY);
+		return;
+	}
+	ref = bpf_map_lookup_elem(current, key);
+	if (ref) /* else the filter's "perhaps" was wrong */
+		judge(c, slot, ref, key->ino, key->dev, d);
 }
 
 #endif

@@ -23,6 +23,7 @@
 #define BPF_MAP_TYPE_ARRAY 2
 #define BPF_MAP_TYPE_PERCPU_HASH 5
 #define BPF_MAP_TYPE_PERCPU_ARRAY 6
+#define BPF_MAP_TYPE_LPM_TRIE 11
 #define BPF_MAP_TYPE_ARRAY_OF_MAPS 12
 #define BPF_MAP_TYPE_RINGBUF 27
 #define BPF_F_NO_PREALLOC 1
@@ -33,6 +34,9 @@
 #define BPF_RB_RING_SIZE 1
 
 #define EPERM 1
+
+#define htons(number) __builtin_bswap16(number) /* the objects are little-endian */
+#define ntohs(number) __builtin_bswap16(number)
 
 /* include/linux/fs.h */
 #define FMODE_EXEC_FLAG 0x20 /* __FMODE_EXEC, set in f_flags by execve */
@@ -48,6 +52,7 @@ struct inode {
 } __core;
 
 struct qstr {
+	u32 len;
 	const unsigned char *name;
 } __core;
 
@@ -86,11 +91,18 @@ struct files_struct {
 	struct fdtable *fdt;
 } __core;
 
+struct mm_struct {
+	struct file *exe_file;
+} __core;
+
 struct task_struct {
+	u32 pid;
 	u32 tgid;
 	u64 start_boottime;
 	struct task_struct *group_leader;
 	struct files_struct *files;
+	struct mm_struct *mm;
+	char comm[COMM_BYTES];
 } __core;
 
 struct linux_binprm {
@@ -102,6 +114,44 @@ struct sys_exit {
 	u64 common;
 	long nr;
 	long ret;
+};
+
+struct in6_addr {
+	union {
+		u32 u6_addr32[4];
+	} in6_u;
+} __core;
+
+struct sock_common {
+	u32 skc_daddr;
+	u32 skc_rcv_saddr;
+	u16 skc_dport;
+	u16 skc_num;
+	u16 skc_family;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+} __core;
+
+struct sock {
+	struct sock_common __sk_common;
+	u16 sk_type;
+	u16 sk_protocol;
+} __core;
+
+struct socket {
+	struct sock *sk;
+} __core;
+
+struct msghdr {
+	void *msg_name;
+	int msg_namelen;
+	u32 msg_flags;
+} __core;
+
+/* include/uapi/linux/socket.h: its layout never changes, and programs may load it byte by byte. */
+struct sockaddr {
+	u16 sa_family;
+	u8 sa_data[14];
 };
 
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;

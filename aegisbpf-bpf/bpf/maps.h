@@ -71,6 +71,108 @@ struct {
 } exempt SEC(".maps");
 
 /*
+ * The classes from here to `toggles` have a map in a slot only if the policy there has entries for it.
+ *
+ * (cgroup, file) → the rule that denies it there. Asked only where EFFECT_SCOPED says that there is one.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 2);
+	__uint(key_size, sizeof(u32));
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_HASH);
+		__uint(max_entries, 1);
+		__uint(map_flags, BPF_F_NO_PREALLOC);
+		__uint(key_size, sizeof(struct cgroup_file_key));
+		__uint(value_size, sizeof(u32));
+	});
+} cgroup_files SEC(".maps");
+
+/* (executable, file or directory) → the rule that allows it. Asked only where EFFECT_EXCEPTED says so. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 2);
+	__uint(key_size, sizeof(u32));
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_HASH);
+		__uint(max_entries, 1);
+		__uint(map_flags, BPF_F_NO_PREALLOC);
+		__uint(key_size, sizeof(struct executable_file_key));
+		__uint(value_size, sizeof(u32));
+	});
+} executable_files SEC(".maps");
+
+/*
+ * The filter of the network, as `filter` is for files: for each port, and for each value of 16 bits of an
+ * address, whether there is perhaps a rule. User space alone writes it.
+ */
+u8 net_filter[NET_SLOTS] SEC(".bss.net_filter");
+
+/* Addresses, endpoints and ports, of all and of single cgroups. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 2);
+	__uint(key_size, sizeof(u32));
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_HASH);
+		__uint(max_entries, 1);
+		__uint(map_flags, BPF_F_NO_PREALLOC);
+		__uint(key_size, sizeof(struct net_key));
+		__uint(value_size, sizeof(u32));
+	});
+} net_rules SEC(".maps");
+
+/* Networks. A trie finds the longest prefix, which is the most specific rule. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 2);
+	__uint(key_size, sizeof(u32));
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+		__uint(max_entries, 1);
+		__uint(map_flags, BPF_F_NO_PREALLOC);
+		__uint(key_size, sizeof(struct prefix_key));
+		__uint(value_size, sizeof(u32));
+	});
+} net_prefixes SEC(".maps");
+
+/* Name of an executable → the rule that denies executing it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 2);
+	__uint(key_size, sizeof(u32));
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_HASH);
+		__uint(max_entries, 1);
+		__uint(map_flags, BPF_F_NO_PREALLOC);
+		__uint(key_size, sizeof(struct comm_key));
+		__uint(value_size, sizeof(u32));
+	});
+} comms SEC(".maps");
+
+/* Operation that is denied as such (enum operation: ptrace, module_load, bpf) → the rule. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 2);
+	__uint(key_size, sizeof(u32));
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_HASH);
+		__uint(max_entries, 1);
+		__uint(map_flags, BPF_F_NO_PREALLOC);
+		__uint(key_size, sizeof(u32));
+		__uint(value_size, sizeof(u32));
+	});
+} toggles SEC(".maps");
+
+/* Which executable we are, as the programs see it; `whoami` writes it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct own_executable);
+} own SEC(".maps");
+
+/*
  * Exact counters of each rule. User space makes an entry before the rule becomes current and deletes
  * it after the rule has gone, so counting never allocates and cannot fail. Its size is set when the
  * object is loaded: without pre-allocation the kernel still takes 16 bytes for each possible entry.

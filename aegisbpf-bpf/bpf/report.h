@@ -69,7 +69,8 @@ static __always_inline void submit(struct event *event)
 static __always_inline struct event *begin_event(const struct decision *d, const struct object_key *key,
 						 u32 operation, u64 cgroup)
 {
-	u64 ids = bpf_get_current_pid_tgid(), owners = bpf_get_current_uid_gid();
+	u64 owners = bpf_get_current_uid_gid();
+	struct task_struct *task = bpf_get_current_task_btf();
 	struct event *event;
 
 	if (!is_sampled(d)) {
@@ -87,8 +88,8 @@ static __always_inline struct event *begin_event(const struct decision *d, const
 	event->ino = key->ino;
 	event->dev = key->dev;
 	event->rule = d->rule;
-	event->pid = ids;
-	event->tgid = ids >> 32;
+	event->pid = task->pid;
+	event->tgid = task->tgid;
 	event->uid = owners;
 	event->gid = owners >> 32;
 	event->operation = operation;

@@ -8,6 +8,12 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 struct {
 	struct object_key object_key;
 	struct rule_ref rule_ref;
+	struct cgroup_file_key cgroup_file_key;
+	struct executable_file_key executable_file_key;
+	struct net_key net_key;
+	struct comm_key comm_key;
+	struct address_record address_record;
+	struct task_record task_record;
 	struct event event;
 } layouts SEC(".bss.layouts");
 

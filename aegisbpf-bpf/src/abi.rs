@@ -18,13 +18,52 @@ pub const PATH_BYTES: usize = 320;
 
 /// Bytes of [`Emergency::reason`].
 pub const REASON_BYTES: usize = 256;
+/// Bytes of the network filter: one for each port, and for each value of 16 bits of an address.
+pub const NET_SLOTS: usize = 1 << 16;
+/// Bytes of an IPv6 address; an IPv4 one is kept as `::ffff:a.b.c.d`.
+pub const ADDRESS_BYTES: usize = 16;
 
 /// Filter bit: some file with these low inode bits has a rule.
 pub const FILTER_FILE: u8 = 1;
+/// Bit of the network filter: a port to connect or send to has a rule.
+pub const NET_PORT_OUT: u8 = 1;
+/// Bit of the network filter: a port to bind, listen or accept on has a rule.
+pub const NET_PORT_IN: u8 = 2;
+/// Bit of the network filter: an IPv4 address that begins with these 16 bits has a rule.
+pub const NET_V4: u8 = 4;
+/// Bit of the network filter: an IPv6 address whose bits 16 to 31 are these has a rule.
+pub const NET_V6: u8 = 8;
+
 /// [`ObjectKey::kind`]: a file.
 pub const OBJECT_FILE: u32 = 1;
-/// [`RuleRef::effect`]: deny.
+
+/// [`NetKey::kind`]: an address.
+pub const NET_ADDRESS: u8 = 1;
+/// [`NetKey::kind`]: a port of an address.
+pub const NET_ENDPOINT: u8 = 2;
+/// [`NetKey::kind`]: a port.
+pub const NET_PORT: u8 = 3;
+/// [`NetKey::kind`]: no rule: this cgroup (0: any at all) has rules of its own.
+pub const NET_SCOPED: u8 = 4;
+/// [`NetKey::direction`]: connect or send to.
+pub const DIRECTION_OUT: u8 = 1;
+/// [`NetKey::direction`]: bind, listen or accept on.
+pub const DIRECTION_IN: u8 = 2;
+/// A rule's protocol: each.
+pub const PROTOCOL_ANY: u8 = 0;
+/// TCP.
+pub const PROTOCOL_TCP: u8 = 6;
+/// UDP.
+pub const PROTOCOL_UDP: u8 = 17;
+/// An access's protocol: neither.
+pub const PROTOCOL_OTHER: u8 = 255;
+
+/// Bit of [`RuleRef::effect`]: the rule denies it.
 pub const EFFECT_DENY: u32 = 1;
+/// Bit of [`RuleRef::effect`]: for some cgroup there is a rule of its own about it.
+pub const EFFECT_SCOPED: u32 = 2;
+/// Bit of [`RuleRef::effect`]: for some executable there is an exception.
+pub const EFFECT_EXCEPTED: u32 = 4;
 /// [`Control::mode`]: count and report, let everything pass.
 pub const MODE_AUDIT: u32 = 0;
 /// [`Control::mode`]: refuse.
@@ -34,6 +73,24 @@ pub const MODE_ENFORCE: u32 = 1;
 pub const OPERATION_OPEN: u8 = 1;
 /// [`Event::operation`]: a file was executed.
 pub const OPERATION_EXEC: u8 = 2;
+/// [`Event::operation`]: a peer was connected to.
+pub const OPERATION_CONNECT: u8 = 20;
+/// [`Event::operation`]: a port or an address was bound.
+pub const OPERATION_BIND: u8 = 21;
+/// [`Event::operation`]: a socket was made to listen.
+pub const OPERATION_LISTEN: u8 = 22;
+/// [`Event::operation`]: a connection was accepted.
+pub const OPERATION_ACCEPT: u8 = 23;
+/// [`Event::operation`]: something was sent.
+pub const OPERATION_SENDMSG: u8 = 24;
+/// [`Event::operation`]: something was received.
+pub const OPERATION_RECVMSG: u8 = 25;
+/// [`Event::operation`]: another process was traced.
+pub const OPERATION_PTRACE: u8 = 30;
+/// [`Event::operation`]: a kernel module was loaded.
+pub const OPERATION_MODULE_LOAD: u8 = 31;
+/// [`Event::operation`]: bpf(2) was called.
+pub const OPERATION_BPF: u8 = 32;
 
 /// No rule matched.
 pub const DECISION_ALLOW: u8 = 0;
@@ -52,6 +109,10 @@ pub const PATH_ABSOLUTE: u8 = 1;
 pub const PATH_COMPONENTS: u8 = 2;
 /// [`Event::path_form`]: the same, cut off: too deep, or a name too long.
 pub const PATH_PARTIAL: u8 = 3;
+/// [`Event::path_form`]: no path, an [`AddressRecord`].
+pub const PATH_ADDRESS: u8 = 4;
+/// [`Event::path_form`]: no path, a [`TaskRecord`].
+pub const PATH_TASK: u8 = 5;
 
 /// Indices into the map `health`. Every fault allows the access and is counted.
 pub mod health {
@@ -95,10 +156,104 @@ pub struct ObjectKey {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 pub struct RuleRef {
-    /// The rule's id.
+    /// The rule's id, if `effect` has [`EFFECT_DENY`].
     pub rule: u32,
-    /// [`EFFECT_DENY`].
+    /// Bits: `EFFECT_…`.
     pub effect: u32,
+}
+
+/// Key of `cgroup_files`: a file, for a cgroup and all below it. The value is the rule's id.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
+pub struct CgroupFileKey {
+    /// cgroup id.
+    pub cgroup: u64,
+    /// Inode number.
+    pub ino: u64,
+    /// Device in the kernel's encoding.
+    pub dev: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// Key of `executable_files`: a file or directory that this executable may access. The value is the rule's id.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
+pub struct ExecutableFileKey {
+    /// The executable's inode number.
+    pub exe_ino: u64,
+    /// The object's.
+    pub ino: u64,
+    /// The executable's device in the kernel's encoding.
+    pub exe_dev: u32,
+    /// The object's.
+    pub dev: u32,
+}
+
+/// Key of `net_rules`; what a kind does not speak of is 0. The value is the rule's id.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
+pub struct NetKey {
+    /// cgroup id; 0: whoever it is.
+    pub cgroup: u64,
+    /// The address.
+    pub addr: [u8; ADDRESS_BYTES],
+    /// In the machine's order.
+    pub port: u16,
+    /// `PROTOCOL_…`.
+    pub proto: u8,
+    /// `NET_…`.
+    pub kind: u8,
+    /// `DIRECTION_…`, of a port.
+    pub direction: u8,
+    /// Zero.
+    pub pad: [u8; 3],
+}
+
+/// Key of `net_prefixes` without its first field, the number of bits that count. The value is the rule's id.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
+pub struct PrefixData {
+    /// 4 or 6.
+    pub family: u32,
+    /// The address; an IPv4 one in the first 4 bytes.
+    pub addr: [u8; ADDRESS_BYTES],
+}
+
+/// Key of `comms`: the name of an executable file, filled up with NULs. The value is the rule's id.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
+pub struct CommKey {
+    /// The name.
+    pub name: [u8; COMM_BYTES],
+}
+
+/// What an event about the network has in place of a path.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct AddressRecord {
+    /// The peer's address, or our own.
+    pub addr: [u8; ADDRESS_BYTES],
+    /// In the machine's order.
+    pub port: u16,
+    /// 4 or 6.
+    pub family: u8,
+    /// `PROTOCOL_…`.
+    pub proto: u8,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// What an event about another process has in place of a path.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct TaskRecord {
+    /// Process.
+    pub tgid: u32,
+    /// Zero.
+    pub pad: u32,
+    /// Its name.
+    pub comm: [u8; COMM_BYTES],
 }
 
 /// Key of `by_cgroup`.
@@ -191,7 +346,7 @@ pub struct Event {
     pub uid: u32,
     /// Group.
     pub gid: u32,
-    /// [`OPERATION_OPEN`] or [`OPERATION_EXEC`].
+    /// `OPERATION_…`.
     pub operation: u8,
     /// [`DECISION_AUDIT`] or [`DECISION_DENY`].
     pub decision: u8,
@@ -211,6 +366,13 @@ pub struct Event {
 
 const _: () = assert!(size_of::<ObjectKey>() == 16);
 const _: () = assert!(size_of::<RuleRef>() == 8);
+const _: () = assert!(size_of::<CgroupFileKey>() == 24);
+const _: () = assert!(size_of::<ExecutableFileKey>() == 24);
+const _: () = assert!(size_of::<NetKey>() == 32);
+const _: () = assert!(size_of::<PrefixData>() == 20);
+const _: () = assert!(size_of::<CommKey>() == 16);
+const _: () = assert!(size_of::<AddressRecord>() == 24);
+const _: () = assert!(size_of::<TaskRecord>() == 24);
 const _: () = assert!(size_of::<CountKey>() == 16);
 const _: () = assert!(size_of::<Counts>() == 24);
 const _: () = assert!(size_of::<Control>() == 24);

@@ -12,6 +12,20 @@ pub const DEAD_MAN: &str = "dead_man";
 pub const RULES: &str = "rules";
 /// Allowed cgroups, two generations.
 pub const EXEMPT: &str = "exempt";
+/// Files that are denied to single cgroups, two generations.
+pub const CGROUP_FILES: &str = "cgroup_files";
+/// Files that single executables may access, two generations.
+pub const EXECUTABLE_FILES: &str = "executable_files";
+/// The byte table that the no-match path of the network tests.
+pub const NET_FILTER: &str = ".bss.net_filter";
+/// Addresses, endpoints and ports, two generations.
+pub const NET_RULES: &str = "net_rules";
+/// Networks, two generations.
+pub const NET_PREFIXES: &str = "net_prefixes";
+/// Names of executables, two generations.
+pub const COMMS: &str = "comms";
+/// Operations that are denied as such, two generations.
+pub const TOGGLES: &str = "toggles";
 /// Counters of each rule.
 pub const TOTALS: &str = "totals";
 /// Counters of each (rule, cgroup).
@@ -25,5 +39,7 @@ pub const EVENTS: &str = "events";
 pub const WHOAMI: &str = "whoami";
 /// Does nothing; attached only to price the others.
 pub const EMPTY: &str = "empty";
+/// The same on `socket_connect`.
+pub const EMPTY_CONNECT: &str = "empty_connect";
 /// Runs the decision under TEST_RUN, in the self-test object.
 pub const TEST_DECIDE: &str = "test_decide";

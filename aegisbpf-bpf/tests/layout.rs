@@ -22,6 +22,48 @@ fn ours() -> BTreeMap<&'static str, Layout> {
     BTreeMap::from([
         ("object_key", layout!(abi::ObjectKey { ino, dev, kind })),
         ("rule_ref", layout!(abi::RuleRef { rule, effect })),
+        (
+            "cgroup_file_key",
+            layout!(abi::CgroupFileKey {
+                cgroup,
+                ino,
+                dev,
+                pad
+            }),
+        ),
+        (
+            "executable_file_key",
+            layout!(abi::ExecutableFileKey {
+                exe_ino,
+                ino,
+                exe_dev,
+                dev
+            }),
+        ),
+        (
+            "net_key",
+            layout!(abi::NetKey {
+                cgroup,
+                addr,
+                port,
+                proto,
+                kind,
+                direction,
+                pad
+            }),
+        ),
+        ("comm_key", layout!(abi::CommKey { name })),
+        (
+            "address_record",
+            layout!(abi::AddressRecord {
+                addr,
+                port,
+                family,
+                proto,
+                pad
+            }),
+        ),
+        ("task_record", layout!(abi::TaskRecord { tgid, pad, comm })),
         ("count_key", layout!(abi::CountKey { cgroup, rule, pad })),
         (
             "counts",

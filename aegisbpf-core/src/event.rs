@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    net::{IpAddr, SocketAddr},
     os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -9,11 +10,12 @@ use std::{
 };
 
 use aegisbpf_bpf::abi;
+use bytemuck::AnyBitPattern;
 use serde::{Serialize, Serializer};
 
 use crate::{
     FileId,
-    policy::{Origin, Rule, RuleId},
+    policy::{Origin, Proto, Rule, RuleId},
 };
 
 /// What was done.
@@ -25,6 +27,97 @@ pub enum Access {
     Open,
     /// The file was executed.
     Exec,
+    /// A peer was connected to.
+    Connect,
+    /// A port or an address was bound.
+    Bind,
+    /// A socket was made to listen.
+    Listen,
+    /// A connection was accepted.
+    Accept,
+    /// Something was sent.
+    #[serde(rename = "sendmsg")]
+    SendMsg,
+    /// Something was received.
+    #[serde(rename = "recvmsg")]
+    RecvMsg,
+    /// Another process was traced.
+    Ptrace,
+    /// A kernel module was loaded.
+    #[serde(rename = "module_load")]
+    ModuleLoad,
+    /// bpf(2) was called.
+    Bpf,
+}
+
+impl Access {
+    fn decode(number: u8) -> Option<Self> {
+        Some(match number {
+            abi::OPERATION_OPEN => Self::Open,
+            abi::OPERATION_EXEC => Self::Exec,
+            abi::OPERATION_CONNECT => Self::Connect,
+            abi::OPERATION_BIND => Self::Bind,
+            abi::OPERATION_LISTEN => Self::Listen,
+            abi::OPERATION_ACCEPT => Self::Accept,
+            abi::OPERATION_SENDMSG => Self::SendMsg,
+            abi::OPERATION_RECVMSG => Self::RecvMsg,
+            abi::OPERATION_PTRACE => Self::Ptrace,
+            abi::OPERATION_MODULE_LOAD => Self::ModuleLoad,
+            abi::OPERATION_BPF => Self::Bpf,
+            _ => return None,
+        })
+    }
+}
+
+impl std::fmt::Display for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Open => "open",
+            Self::Exec => "exec",
+            Self::Connect => "connect",
+            Self::Bind => "bind",
+            Self::Listen => "listen",
+            Self::Accept => "accept",
+            Self::SendMsg => "sendmsg",
+            Self::RecvMsg => "recvmsg",
+            Self::Ptrace => "ptrace",
+            Self::ModuleLoad => "module_load",
+            Self::Bpf => "bpf",
+        })
+    }
+}
+
+/// One end of a communication: the peer, or ourselves where a socket is bound, listens or accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[non_exhaustive]
+pub struct Endpoint {
+    /// The address; an IPv4 one is shown as such, whatever the socket calls it.
+    pub addr: IpAddr,
+    /// The port; 0 if there is none yet.
+    pub port: u16,
+    /// The protocol; absent if it is neither TCP nor UDP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proto: Option<Proto>,
+}
+
+/// `tcp 127.0.0.1:80`
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(proto) = self.proto {
+            write!(f, "{proto} ")?;
+        }
+        SocketAddr::new(self.addr, self.port).fmt(f)
+    }
+}
+
+/// Another process, to which something is done.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[non_exhaustive]
+pub struct OtherProcess {
+    /// Process id.
+    pub tgid: u32,
+    /// Its name, at most 15 bytes.
+    pub comm: String,
 }
 
 /// What became of it.
@@ -68,8 +161,15 @@ pub struct Event {
     /// Is `path` only its last components?
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub path_is_partial: bool,
-    /// The file's identity.
+    /// The file's identity; zero if the access is about no file.
+    #[serde(skip_serializing_if = "is_no_file")]
     pub file: FileId,
+    /// The other end, or our own, if the access is about the network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<Endpoint>,
+    /// The process that is traced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<OtherProcess>,
     /// Thread id.
     pub pid: u32,
     /// Process id.
@@ -131,17 +231,16 @@ impl Event {
                 abi::DECISION_DENY => Decision::Deny,
                 other => return Err(unknown("decision", other.into())),
             },
-            operation: match raw.operation {
-                abi::OPERATION_OPEN => Access::Open,
-                abi::OPERATION_EXEC => Access::Exec,
-                other => return Err(unknown("operation", other.into())),
-            },
+            operation: Access::decode(raw.operation)
+                .ok_or(unknown("operation", raw.operation.into()))?,
             rule: id,
             origin: rule.as_ref().map(|r| r.origin.clone()),
             object: rule.map(|r| r.entry()),
             path,
             path_is_partial,
             file: FileId::from_kernel(raw.dev, raw.ino),
+            endpoint: endpoint_of(&raw)?,
+            process: process_of(&raw)?,
             pid: raw.pid,
             tgid: raw.tgid,
             uid: raw.uid,
@@ -162,7 +261,7 @@ fn path_of(raw: &abi::Event) -> Result<(Option<PathBuf>, bool), DecodeError> {
         })?;
     let partial = raw.path_form == abi::PATH_PARTIAL;
     match raw.path_form {
-        abi::PATH_NONE => Ok((None, false)),
+        abi::PATH_NONE | abi::PATH_ADDRESS | abi::PATH_TASK => Ok((None, false)),
         abi::PATH_ABSOLUTE => Ok((Some(to_path(used.to_vec())), false)),
         abi::PATH_PARTIAL if used.is_empty() => Ok((None, false)),
         abi::PATH_COMPONENTS | abi::PATH_PARTIAL => {
@@ -179,6 +278,45 @@ fn path_of(raw: &abi::Event) -> Result<(Option<PathBuf>, bool), DecodeError> {
             value: other.into(),
         }),
     }
+}
+
+/// What stands in place of a path, if it is of the form `form`.
+fn record_of<T: AnyBitPattern>(raw: &abi::Event, form: u8) -> Result<Option<T>, DecodeError> {
+    if raw.path_form != form {
+        return Ok(None);
+    }
+    let used = raw.path.get(..usize::from(raw.path_len));
+    used.and_then(|bytes| bytemuck::try_pod_read_unaligned(bytes).ok())
+        .map(Some)
+        .ok_or(DecodeError::Value {
+            field: "path_len",
+            value: raw.path_len.into(),
+        })
+}
+
+fn endpoint_of(raw: &abi::Event) -> Result<Option<Endpoint>, DecodeError> {
+    let record = record_of::<abi::AddressRecord>(raw, abi::PATH_ADDRESS)?;
+    Ok(record.map(|record| Endpoint {
+        addr: IpAddr::from(record.addr).to_canonical(),
+        port: record.port,
+        proto: match record.proto {
+            abi::PROTOCOL_TCP => Some(Proto::Tcp),
+            abi::PROTOCOL_UDP => Some(Proto::Udp),
+            _ => None,
+        },
+    }))
+}
+
+fn process_of(raw: &abi::Event) -> Result<Option<OtherProcess>, DecodeError> {
+    let record = record_of::<abi::TaskRecord>(raw, abi::PATH_TASK)?;
+    Ok(record.map(|record| OtherProcess {
+        tgid: record.tgid,
+        comm: text_of(&record.comm),
+    }))
+}
+
+fn is_no_file(file: &FileId) -> bool {
+    file.ino == 0
 }
 
 fn to_path(bytes: Vec<u8>) -> PathBuf {
@@ -234,6 +372,8 @@ impl Event {
             path: Some("/etc/shadow".into()),
             path_is_partial: false,
             file: FileId::from_parts(8, 1, 42),
+            endpoint: None,
+            process: None,
             pid: 10,
             tgid: 10,
             uid: 0,
@@ -252,18 +392,17 @@ impl std::fmt::Display for Event {
             Decision::Audit => "audit",
             Decision::Deny => "deny",
         };
-        let operation = match self.operation {
-            Access::Open => "open",
-            Access::Exec => "exec",
-        };
         write!(
             f,
-            "{} {decision} {operation} ",
-            humantime::format_rfc3339_micros(self.time)
+            "{} {decision} {} ",
+            humantime::format_rfc3339_micros(self.time),
+            self.operation
         )?;
-        match self.name() {
-            Some(path) => write!(f, "{}", path.display())?,
-            None => write!(f, "{}", self.file)?,
+        match (&self.endpoint, &self.process, self.name()) {
+            (Some(endpoint), _, _) => write!(f, "{endpoint}")?,
+            (_, Some(process), _) => write!(f, "{}[{}]", process.comm, process.tgid)?,
+            (_, _, Some(path)) => write!(f, "{}", path.display())?,
+            _ => write!(f, "{}", self.file)?,
         }
         write!(
             f,
@@ -323,6 +462,36 @@ mod tests {
         raw.path_len = 2;
         let json = serde_json::to_value(decode(&raw).unwrap()).unwrap();
         assert_eq!(json["path"], "/\u{fffd}");
+    }
+
+    #[test]
+    fn an_address_is_shown_as_it_is_meant() {
+        let mut raw = record();
+        raw.operation = abi::OPERATION_CONNECT;
+        raw.ino = 0;
+        raw.path_form = abi::PATH_ADDRESS;
+        let mapped = std::net::Ipv4Addr::LOCALHOST.to_ipv6_mapped();
+        let peer = abi::AddressRecord {
+            addr: mapped.octets(),
+            port: 80,
+            family: 4,
+            proto: abi::PROTOCOL_TCP,
+            pad: 0,
+        };
+        raw.path_len = 24;
+        raw.path[..24].copy_from_slice(bytemuck::bytes_of(&peer));
+        let event = decode(&raw).unwrap();
+        assert_eq!(event.endpoint.unwrap().to_string(), "tcp 127.0.0.1:80");
+        assert!(
+            event
+                .to_string()
+                .contains(" audit connect tcp 127.0.0.1:80 by cat[")
+        );
+        let json = serde_json::to_value(&event).unwrap();
+        assert_eq!(json["endpoint"]["addr"], "127.0.0.1");
+        assert!(json.get("file").is_none());
+        raw.path_len = 23;
+        assert!(matches!(decode(&raw), Err(DecodeError::Value { .. })));
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub use self::{
     emergency::{EMERGENCY_LOG, Emergency, EmergencyStatus},
     enforcer::{Enforcer, EnforcerBuilder, RING_BUFFER_BYTES, RULE_CAPACITY},
     error::{Error, Result, Source},
-    event::{Access, Decision, DecodeError, Event},
+    event::{Access, Decision, DecodeError, Endpoint, Event, OtherProcess},
     events::{Events, Stopper},
     file_id::FileId,
     kernel::capability,

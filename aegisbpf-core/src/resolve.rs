@@ -24,6 +24,13 @@ pub enum Resolved {
     File(FileId),
     /// The cgroup of this id.
     Cgroup(u64),
+    /// This executable, and the file or directory that it may access.
+    Exception {
+        /// The executable.
+        executable: FileId,
+        /// The file or directory.
+        object: FileId,
+    },
     /// What it says: the host has nothing to add.
     AsWritten,
     /// Nothing yet: the rule is pending.
@@ -184,11 +191,29 @@ impl Resolver {
         let resolved = match (&rule.subject, &rule.object) {
             (Subject::Cgroup(CgroupRef::Path(path)), _) => self.cgroup_path(path),
             (Subject::Cgroup(CgroupRef::Id(id)), _) => self.cgroup_id(*id, rule),
+            (Subject::Executable(exe), Object::Path(path) | Object::Dir(path)) => {
+                self.exception(exe, path, rule)
+            }
             (_, Object::Path(path)) => self.path(path, rule),
             (_, Object::Inode(id)) => Ok(self.inode(*id, rule)),
             _ => Ok(Resolved::AsWritten),
         };
         resolved.unwrap_or_else(Resolved::Unresolved)
+    }
+
+    fn exception(&mut self, exe: &Path, path: &Path, rule: &Rule) -> Result<Resolved, Reason> {
+        let identity = |path: &Path| {
+            let meta = fs::metadata(path).map_err(|error| file_reason(path, &error))?;
+            Ok((FileId::from_stat(meta.dev(), meta.ino()), meta.is_file()))
+        };
+        let (executable, is_file) = identity(exe)?;
+        if !is_file {
+            let message = format!("{} is no file that could be executed", exe.display());
+            let remedy = "write the path of the executable first, then what it may access";
+            self.problems.error(rule.span(), message, remedy);
+        }
+        let (object, _) = identity(path)?;
+        Ok(Resolved::Exception { executable, object })
     }
 
     fn path(&mut self, path: &Path, rule: &Rule) -> Result<Resolved, Reason> {

@@ -1,5 +1,8 @@
 //! Rules and the map entries they become. The kernel knows ids and effects; words stay here.
 
+mod network;
+mod subjects;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
@@ -11,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     FileId,
-    policy::{Class, Meaning, Policy, Rule, RuleId},
+    policy::{Class, Meaning, Object, Policy, Rule, RuleId},
     resolve::{Reason, Resolution, Resolved},
 };
 
@@ -24,6 +27,13 @@ pub enum State {
     File(FileId),
     /// It holds for this cgroup and everything below it.
     Cgroup(u64),
+    /// This executable may access this file or directory.
+    Exception {
+        /// The executable.
+        executable: FileId,
+        /// The file or directory.
+        object: FileId,
+    },
     /// It holds as it is written: it names nothing that the host could lack.
     AsWritten,
     /// Another rule names the same file or cgroup and is the one that counts.
@@ -40,6 +50,9 @@ impl fmt::Display for State {
             Self::Cgroup(cgroup) => write!(f, "cgroup {cgroup}"),
             Self::AsWritten => f.write_str("as written"),
             Self::Same(other) => write!(f, "same as rule {other}, which counts"),
+            Self::Exception { executable, object } => {
+                write!(f, "executable {executable}, object {object}")
+            }
             Self::Unresolved(reason) => write!(f, "unresolved: {reason}"),
         }
     }
@@ -50,6 +63,20 @@ impl fmt::Display for State {
 pub(crate) enum Need {
     /// A rule that denies a file.
     Files,
+    /// A rule about the names of what is executed.
+    ExecNames,
+    /// A rule about where to connect or send.
+    Outward,
+    /// A rule about where to bind, listen or accept.
+    Inward,
+    /// A rule about addresses: it holds for connections that are there already, too.
+    Peers,
+    /// A rule about tracing.
+    Ptrace,
+    /// A rule about kernel modules.
+    ModuleLoad,
+    /// A rule about bpf(2).
+    Bpf,
 }
 
 /// A rule with what became of it.
@@ -84,7 +111,7 @@ impl Table {
         };
         // The first rule about a file or a cgroup is the one that is named for it.
         let mut files: HashMap<(Class, FileId), RuleId> = HashMap::new();
-        let mut cgroups: HashMap<(Class, u64), RuleId> = HashMap::new();
+        let mut cgroups: HashMap<(Class, u64, &Object), RuleId> = HashMap::new();
         for (index, rule) in policy.iter() {
             let id = known
                 .get(&rule.meaning())
@@ -98,11 +125,15 @@ impl Table {
                     first => State::Same(first),
                 },
                 Some(Resolved::Cgroup(cgroup)) => {
-                    match *cgroups.entry((class, *cgroup)).or_insert(id) {
+                    match *cgroups.entry((class, *cgroup, &rule.object)).or_insert(id) {
                         first if first == id => State::Cgroup(*cgroup),
                         first => State::Same(first),
                     }
                 }
+                Some(Resolved::Exception { executable, object }) => State::Exception {
+                    executable: *executable,
+                    object: *object,
+                },
                 Some(Resolved::AsWritten) => State::AsWritten,
                 Some(Resolved::Unresolved(reason)) => State::Unresolved(reason.clone()),
                 None => State::Unresolved(Reason::NoSuchFile),
@@ -165,24 +196,36 @@ impl Table {
         if self.files().next().is_some() {
             needs.insert(Need::Files);
         }
+        needs.extend(self.network_needs());
+        needs.extend(self.toggle_needs());
         needs
     }
 
-    /// The entries of the map `rules`.
+    /// The entries of the map `rules`: what is denied to all, and what single cgroups or executables have rules about.
     pub(crate) fn files(&self) -> impl Iterator<Item = (ObjectKey, RuleRef)> {
-        self.rows.iter().filter_map(|(id, row)| match row.state {
-            State::File(file) if row.rule.class() == Class::File => Some((
-                ObjectKey {
-                    ino: file.ino,
-                    dev: file.dev,
-                    kind: abi::OBJECT_FILE,
-                },
-                RuleRef {
-                    rule: id.number(),
-                    effect: abi::EFFECT_DENY,
-                },
-            )),
+        let denied = self.rows.iter().filter_map(|(id, row)| match row.state {
+            State::File(file) if row.rule.class() == Class::File => Some((file, id.number())),
             _ => None,
+        });
+        let mut entries: BTreeMap<FileId, RuleRef> = denied
+            .map(|(file, rule)| {
+                let effect = abi::EFFECT_DENY;
+                (file, RuleRef { rule, effect })
+            })
+            .collect();
+        for (file, effect) in self.effects() {
+            let entry = entries.entry(file).or_insert(RuleRef { rule: 0, effect });
+            entry.effect |= effect;
+        }
+        // An exception alone, from nothing that is denied, needs no look-up.
+        entries.retain(|_, entry| entry.effect != abi::EFFECT_EXCEPTED);
+        entries.into_iter().map(|(file, entry)| {
+            let key = ObjectKey {
+                ino: file.ino,
+                dev: file.dev,
+                kind: abi::OBJECT_FILE,
+            };
+            (key, entry)
         })
     }
 

@@ -10,12 +10,36 @@ use crate::{
 ///
 /// # Errors
 /// If not: what is missing, and what to do about it.
-pub fn supports(_backend: Backend, _mode: Mode, class: Class) -> Result<(), Unsupported> {
+pub fn supports(backend: Backend, _mode: Mode, class: Class) -> Result<(), Unsupported> {
     match class {
-        Class::File | Class::AllowCgroup => Ok(()),
-        _ => Err(Unsupported::new(
+        Class::File | Class::AllowCgroup | Class::CgroupFile | Class::Executable => Ok(()),
+        Class::Network
+        | Class::CgroupNetwork
+        | Class::Comm
+        | Class::Ptrace
+        | Class::ModuleLoad
+        | Class::Bpf => match backend {
+            Backend::Tracepoint => Err(Unsupported::new(
+                "a tracepoint sees the system call, not the decision that the rule is about",
+                "boot with `bpf` in the kernel's lsm= list, where the lsm backend enforces it, or remove the section",
+            )),
+            _ => Ok(()),
+        },
+        Class::Directory => Err(Unsupported::new(
             "this build does not know how",
-            "remove the section; this build enforces [deny_path], [deny_inode] and [allow_cgroup]",
+            "name the files under [deny_path]",
+        )),
+        Class::Hash => Err(Unsupported::new(
+            "this build takes no sums of what is executed: nothing would be denied, or everything",
+            "deny the file under [deny_path], which holds for whatever file bears that name, or its name under [deny_comm]",
+        )),
+        Class::Verified => Err(Unsupported::new(
+            "this build does not verify executables (fs-verity), so it cannot tell whom to let through",
+            "deny the object under [deny_path] or [deny_port], and except who needs it with [allow_cgroup] or [allow_exec]",
+        )),
+        Class::Ima => Err(Unsupported::new(
+            "this build does not ask IMA for the measurement of what is executed",
+            "let IMA appraise by itself (ima_policy= on the kernel's command line), and remove the section",
         )),
     }
 }
@@ -30,5 +54,23 @@ pub(crate) fn require(backend: Backend, mode: Mode, policy: &Policy) -> Result<(
         Ok(())
     } else {
         Err(refusals.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A refusal teaches: it says why, and what to do instead.
+    #[test]
+    fn what_is_refused_has_a_reason_and_a_remedy() {
+        for backend in [Backend::Lsm, Backend::Tracepoint] {
+            for class in [Class::Hash, Class::Verified, Class::Ima] {
+                let refused = supports(backend, Mode::Audit, class).unwrap_err();
+                assert!(!refused.reason.is_empty() && !refused.remedy.is_empty());
+            }
+        }
+        assert!(supports(Backend::Tracepoint, Mode::Audit, Class::Ptrace).is_err());
+        assert!(supports(Backend::Lsm, Mode::Enforce, Class::Ptrace).is_ok());
     }
 }

@@ -69,7 +69,25 @@ pub(super) fn of(backend: Backend) -> &'static [Hook] {
     }
 }
 
-const LSM: &[Hook] = &[hook("file_open", Place::Lsm("file_open"), Need::Files)];
+const fn lsm(program: &'static str, point: &'static str, need: Need) -> Hook {
+    hook(program, Place::Lsm(point), need)
+}
+
+const LSM: &[Hook] = &[
+    lsm("file_open", "file_open", Need::Files),
+    lsm("exec_name", "bprm_check_security", Need::ExecNames),
+    lsm("socket_bind", "socket_bind", Need::Inward),
+    lsm("socket_connect", "socket_connect", Need::Outward),
+    lsm("socket_listen", "socket_listen", Need::Inward),
+    lsm("socket_accept", "socket_accept", Need::Inward),
+    lsm("socket_sendmsg", "socket_sendmsg", Need::Outward),
+    lsm("socket_recvmsg", "socket_recvmsg", Need::Peers),
+    lsm("ptrace_access_check", "ptrace_access_check", Need::Ptrace),
+    lsm("ptrace_traceme", "ptrace_traceme", Need::Ptrace),
+    lsm("kernel_read_file", "kernel_read_file", Need::ModuleLoad),
+    lsm("kernel_load_data", "kernel_load_data", Need::ModuleLoad),
+    lsm("call_bpf", "bpf", Need::Bpf),
+];
 
 /// The same programs as [`LSM`], at the functions that call the security hooks.
 static MODIFY_RETURN: LazyLock<Vec<Hook>> = LazyLock::new(|| {

@@ -2,6 +2,7 @@
 
 mod brakes;
 mod classes;
+mod net_filter;
 mod slotted;
 mod source;
 
@@ -15,8 +16,8 @@ use aya::maps::{
     Array, IterableMap, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues, RingBuf,
 };
 
-use self::slotted::Slots;
 pub(crate) use self::{brakes::Brakes, source::Source};
+use self::{net_filter::NetFilter, slotted::Slots};
 use super::runtime;
 use crate::{
     error::{Error, Result},
@@ -34,6 +35,7 @@ const SLOTS: u32 = 2;
 /// The maps of a loaded object.
 pub(crate) struct Maps {
     filter: Array<MapData, [u8; abi::FILTER_SLOTS]>,
+    net_filter: NetFilter,
     control: Array<MapData, [u8; size_of::<abi::Control>()]>,
     totals: PerCpuHashMap<MapData, u32, Words>,
     by_cgroup: PerCpuHashMap<MapData, [u8; size_of::<CountKey>()], Words>,
@@ -54,6 +56,7 @@ impl Maps {
     pub(crate) fn take(source: &mut Source<'_>, ring_buffer_bytes: u32) -> Result<Self> {
         Ok(Self {
             filter: source.take(names::FILTER)?,
+            net_filter: NetFilter::take(source)?,
             control: source.take(names::CONTROL)?,
             totals: source.take(names::TOTALS)?,
             by_cgroup: source.take(names::BY_CGROUP)?,
@@ -126,6 +129,7 @@ impl Maps {
                 let _ = self.totals.remove(id);
             }
             let _ = self.write_filter(&previous.filter());
+            let _ = self.net_filter.write(&previous.net_filter());
             for class in &mut self.classes {
                 class.discard();
             }
@@ -149,6 +153,7 @@ impl Maps {
     pub(crate) fn retire(&mut self, previous: &Table, next: &Table) -> Result<()> {
         self.empty_spare()?;
         self.write_filter(&next.filter())?;
+        self.net_filter.write(&next.net_filter())?;
         self.forget(&ids(previous).filter(|id| !has(next, *id)).collect())
     }
 
@@ -160,6 +165,7 @@ impl Maps {
         self.settled = false;
         self.empty_spare()?;
         self.write_filter(&current.filter())?;
+        self.net_filter.write(&current.net_filter())?;
         let counted = self
             .totals
             .keys()
@@ -221,6 +227,8 @@ impl Maps {
             *byte |= new;
         }
         self.write_filter(&both)?;
+        self.net_filter
+            .write_both(previous.net_filter(), &next.net_filter())?;
         // 3. The spare slot, which no program reads: the last switch waited until none did, or this does.
         self.settle()?;
         let spare = 1 - self.slot()?;
@@ -325,6 +333,7 @@ impl Maps {
             (names::HEALTH, IterableMap::map(&self.health)),
         ];
         let mut memory = vec![(names::EVENTS, u64::from(self.ring_buffer_bytes))];
+        memory.push((names::NET_FILTER, self.net_filter.memory()?));
         for (name, map) in maps.into_iter().chain(self.brakes.maps()) {
             memory.push((name, runtime::map_memory(map.fd())?));
         }

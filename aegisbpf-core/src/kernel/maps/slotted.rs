@@ -4,7 +4,10 @@ use std::io::ErrorKind;
 
 use aya::{
     Pod,
-    maps::{ArrayOfMaps, FromMapData, HashMap, InnerMap, IterableMap, MapData, MapError},
+    maps::{
+        ArrayOfMaps, FromMapData, HashMap, InnerMap, IterableMap, LpmTrie, MapData, MapError,
+        lpm_trie,
+    },
 };
 
 use super::{Source, failed};
@@ -20,6 +23,9 @@ pub(super) trait Class {
     const NAME: &'static str;
     /// The type of its inner maps.
     type Inner: Inner + Send + Sync;
+    /// Whether the programs want a map of it in every policy. Of the other classes most policies have nothing, and a
+    /// slot without a map says the same as an empty one, at no cost: a write to a slot takes a grace period.
+    const ALWAYS: bool = false;
 
     /// The entries that a table has for this class.
     fn entries(table: &Table) -> impl Iterator<Item = Entry<Self>>;
@@ -39,6 +45,7 @@ pub(super) trait Inner: InnerMap + FromMapData + Sized {
     fn create(entries: u32) -> Result<Self, MapError>;
     fn insert(&mut self, key: Self::Key, value: Self::Value) -> Result<(), MapError>;
     fn data(&self) -> &MapData;
+    fn is_empty(&self) -> bool;
 }
 
 impl<K: Pod, V: Pod> Inner for HashMap<MapData, K, V> {
@@ -55,6 +62,31 @@ impl<K: Pod, V: Pod> Inner for HashMap<MapData, K, V> {
 
     fn data(&self) -> &MapData {
         IterableMap::map(self)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.keys().next().is_none()
+    }
+}
+
+impl<K: Pod, V: Pod> Inner for LpmTrie<MapData, K, V> {
+    type Key = lpm_trie::Key<K>;
+    type Value = V;
+
+    fn create(entries: u32) -> Result<Self, MapError> {
+        Self::create(entries, NO_PREALLOC)
+    }
+
+    fn insert(&mut self, key: lpm_trie::Key<K>, value: V) -> Result<(), MapError> {
+        Self::insert(self, &key, value, 0)
+    }
+
+    fn data(&self) -> &MapData {
+        IterableMap::map(self)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.keys().next().is_none()
     }
 }
 
@@ -109,7 +141,12 @@ impl<C: Class> Slotted<C> {
 impl<C: Class> Slots for Slotted<C> {
     fn build(&mut self, table: &Table) -> Result<()> {
         let making = failed("making the maps of a policy");
-        let size = u32::try_from(C::entries(table).count().max(1)).unwrap_or(u32::MAX);
+        let count = C::entries(table).count();
+        self.next = None;
+        if count == 0 && !C::ALWAYS {
+            return Ok(());
+        }
+        let size = u32::try_from(count.max(1)).unwrap_or(u32::MAX);
         let mut inner = C::Inner::create(size).map_err(&making)?;
         for (key, value) in C::entries(table) {
             inner.insert(key, value).map_err(&making)?;
@@ -124,7 +161,7 @@ impl<C: Class> Slots for Slotted<C> {
                 .outer
                 .set(slot, inner, 0)
                 .map_err(failed("placing a policy")),
-            None => Ok(()),
+            None => self.empty(slot),
         }
     }
 
@@ -142,6 +179,10 @@ impl<C: Class> Slots for Slotted<C> {
 
     fn empty(&mut self, slot: u32) -> Result<()> {
         let what = "emptying the old policy's maps";
+        let inner = self.inner(slot).map_err(failed(what))?;
+        if inner.is_none_or(|inner| inner.is_empty()) {
+            return Ok(());
+        }
         let inner = C::Inner::create(1).map_err(failed(what))?;
         self.outer.set(slot, &inner, 0).map_err(failed(what))
     }
