@@ -19,7 +19,6 @@ static __noinline int on_exec(struct linux_binprm *bprm)
 	void *current, *allowed;
 	u32 slot, *rule;
 	u64 cgroup;
-	long len;
 
 	if (file->f_path.dentry->d_name.len >= sizeof(name.name))
 		return 0; /* no rule has so long a name */
@@ -48,11 +47,16 @@ static __noinline int on_exec(struct linux_binprm *bprm)
 	key.dev = file->f_inode->i_sb->s_dev;
 	event = begin_event(&d, &key, OPERATION_EXEC, cgroup);
 	if (event) {
-		len = bpf_d_path(&file->f_path, event->path, sizeof(event->path));
+#ifdef MODIFY_RETURN
+		walk_path(file, event); /* d_path is for hooks, and not for the function that calls this one */
+#else
+		long len = bpf_d_path(&file->f_path, event->path, sizeof(event->path));
+
 		if (len > 1 && len <= PATH_BYTES) {
 			event->path_form = PATH_ABSOLUTE;
 			event->path_len = len - 1;
 		}
+#endif
 		submit(event);
 	}
 	if (d.kind == DECISION_DENY) {

@@ -92,6 +92,11 @@ const LSM: &[Hook] = &[
 /// The same programs as [`LSM`], at the functions that call the security hooks.
 static MODIFY_RETURN: LazyLock<Vec<Hook>> = LazyLock::new(|| {
     let moved = |hook: &Hook| match hook.place {
+        // The one function that is not called as its hook is.
+        Place::Lsm("bprm_check_security") => Hook {
+            place: Place::Modify("bprm_check"),
+            ..*hook
+        },
         Place::Lsm(name) => Hook {
             place: Place::Modify(name),
             ..*hook
