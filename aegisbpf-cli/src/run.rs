@@ -33,7 +33,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     if let Err(failure) = start(args, policy.as_ref(), &mut aegis) {
         // What was pinned before us stays as it was; what we made goes.
         if earlier.is_none() {
-            aegis.remove()?;
+            aegis.unpin()?;
         }
         return Err(failure);
     }
@@ -230,7 +230,7 @@ fn end(args: &RunArgs, mut aegis: Enforcer, keep: bool) -> Result<(), Failure> {
             args.pins.pin_dir.display()
         ));
     } else {
-        aegis.remove()?;
+        aegis.unpin()?;
     }
     summed
 }

@@ -28,7 +28,7 @@ pub const RULE_CAPACITY: u32 = 1 << 13;
 
 /// A loaded enforcer. Its verbs are those of [`Control`], to which it dereferences. Dropping it detaches and unloads
 /// everything; so does the end of the process, however it ends. One that is pinned ([`EnforcerBuilder::pin`]) stays as
-/// it is instead, until the next start takes it up or [`Enforcer::remove`] ends it.
+/// it is instead, until the next start takes it up or [`Enforcer::unpin`] ends it.
 ///
 /// ```no_run
 /// use aegisbpf_core::{Enforcer, Policy};
@@ -63,7 +63,7 @@ impl Enforcer {
     ///
     /// # Errors
     /// If the kernel refuses; what could be removed is removed.
-    pub fn remove(self) -> Result<()> {
+    pub fn unpin(self) -> Result<()> {
         let Self { control, owner, .. } = self;
         let removed = control.remove_pins();
         drop(owner);

@@ -77,6 +77,12 @@ pub enum Error {
         /// Its process, if it can be told.
         pid: Option<u32>,
     },
+    /// Rules that were to be removed are not in force.
+    #[error("not in force: {}\nhelp: `aegisbpf policy show` prints what is", .rules.join(", "))]
+    NoSuchRule {
+        /// Each with its section, `[deny_path] /etc/shadow`.
+        rules: Vec<String>,
+    },
     /// The emergency switch was turned, and that could not be recorded. The one error that comes after the change.
     #[error("the emergency switch was turned ({action}), but {} could not be written\nhelp: note by hand who did it and why; name another file with --log", .log.display())]
     Unrecorded {

@@ -84,5 +84,5 @@ fn sweep(pin_dir: &Path) -> Result<(), Failure> {
     if Control::open(pin_dir)?.daemon().is_some() {
         return Ok(());
     }
-    Ok(Enforcer::builder().pin(pin_dir).load()?.remove()?)
+    Ok(Enforcer::builder().pin(pin_dir).load()?.unpin()?)
 }

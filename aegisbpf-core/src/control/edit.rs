@@ -1,6 +1,6 @@
 //! The current policy and small changes of it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashSet};
 
 use super::{
     Applied, Control,
@@ -9,7 +9,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     kept::Kept,
-    policy::Policy,
+    policy::{Policy, Rule},
 };
 
 impl Control {
@@ -59,6 +59,51 @@ impl Control {
             )
         })?;
         self.replace(&previous)
+    }
+
+    /// Adds the rules of `more` that are not in force, as one change: any access is decided without them or with all of them.
+    /// Rules that are in force already stay as they are.
+    ///
+    /// # Errors
+    /// [`Error::Policy`] if they do not go together with the policy in force; otherwise as [`Control::apply`].
+    pub fn add(&mut self, more: &Policy) -> Result<Applied> {
+        let _turn = self.begin("adding rules")?;
+        let joined = self.kept.policy.joined(more)?;
+        self.replace(&joined)
+    }
+
+    /// Takes the rules of `some` out of the policy in force, as one change; what they are about counts, not where
+    /// they are written.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchRule`] if one of them is not in force; then nothing has changed. Otherwise as [`Control::apply`].
+    pub fn remove(&mut self, some: &Policy) -> Result<Applied> {
+        let _turn = self.begin("removing rules")?;
+        let ids = self.kept.table.ids();
+        let unknown = some.rules().iter();
+        let unknown: Vec<String> = unknown
+            .filter(|rule| !ids.contains_key(&rule.meaning()))
+            .map(|rule| format!("[{}] {}", rule.section(), rule.entry()))
+            .collect();
+        if !unknown.is_empty() {
+            return Err(Error::NoSuchRule { rules: unknown });
+        }
+        let gone: HashSet<_> = some.rules().iter().map(Rule::meaning).collect();
+        let fewer = self
+            .kept
+            .policy
+            .retain(|rule| !gone.contains(&rule.meaning()));
+        self.replace(&fewer)
+    }
+
+    /// Takes every rule out of the policy in force for which `keep` is false, as one change.
+    ///
+    /// # Errors
+    /// As [`Control::apply`].
+    pub fn retain(&mut self, keep: impl Fn(&Rule) -> bool) -> Result<Applied> {
+        let _turn = self.begin("removing rules")?;
+        let fewer = self.kept.policy.retain(keep);
+        self.replace(&fewer)
     }
 
     /// The policy in force with its table, read anew if another process has changed it.

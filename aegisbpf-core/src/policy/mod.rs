@@ -11,6 +11,7 @@ mod class;
 mod diff;
 mod explain;
 mod include;
+mod join;
 mod lint;
 mod lower;
 mod object;

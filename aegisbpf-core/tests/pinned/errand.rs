@@ -56,6 +56,18 @@ pub(crate) fn run_errand(mut words: impl Iterator<Item = String>) {
                 .apply(&policy)
                 .unwrap_or_else(|e| panic!("{}", e.chain()));
         }
+        "add" => {
+            let policy = Policy::parse(&input(), "errand.conf").unwrap();
+            open()
+                .add(&policy)
+                .unwrap_or_else(|e| panic!("{}", e.chain()));
+        }
+        "remove" => {
+            let policy = Policy::parse(&input(), "errand.conf").unwrap();
+            open()
+                .remove(&policy)
+                .unwrap_or_else(|e| panic!("{}", e.chain()));
+        }
         "apply-forever" => crash::apply_forever(open(), &input()),
         "policy" => print!("{}", open().policy().unwrap()),
         "rollback" => {

@@ -126,7 +126,7 @@ pub(crate) fn what_is_not_there_is_said(backend: Backend) {
 pub(crate) fn removing_leaves_nothing(backend: Backend) {
     let (fs, scene) = (BpfFs::mount(), Scene::new());
     let aegis = attach(builder(backend, &fs.base()).policy(scene.policy()));
-    aegis.remove().unwrap();
+    aegis.unpin().unwrap();
     assert!(!fs.base().exists());
     assert!(matches!(
         Control::open(fs.base()),
@@ -166,4 +166,28 @@ pub(crate) fn events_have_one_reader_in_any_process(backend: Backend) {
     let mut events = control.events().unwrap();
     cat(&scene.secret);
     wait_for(&mut events, |_| true);
+}
+
+pub(crate) fn single_rules_come_and_go(backend: Backend) {
+    let (fs, scene) = (BpfFs::mount(), Scene::new());
+    let mut aegis = attach(builder(backend, &fs.base()).policy(scene.policy()));
+    let one = format!("version=1\n[deny_path]\n{}\n", scene.plain.display());
+    cat(&scene.secret);
+    errand::run(&["add"], &fs.base(), &one);
+    cat(&scene.plain);
+    let stats = aegis.stats().unwrap();
+    assert_eq!((stats.rules.len(), hits(&stats)), (2, 2));
+    errand::run(&["remove"], &fs.base(), &one);
+    cat(&scene.plain);
+    cat(&scene.secret);
+    let stats = aegis.stats().unwrap();
+    assert_eq!((stats.rules.len(), hits(&stats)), (1, 2));
+    assert_eq!(aegis.policy().unwrap(), scene.policy());
+    let error = aegis.remove(&one.parse().unwrap()).unwrap_err();
+    assert!(
+        matches!(&error, Error::NoSuchRule { rules } if rules.len() == 1),
+        "{error}"
+    );
+    aegis.retain(|_| false).unwrap();
+    assert!(aegis.links().is_empty());
 }

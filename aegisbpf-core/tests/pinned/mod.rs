@@ -34,6 +34,7 @@ pub(crate) const FACTS: &[(&str, Backend, Mode, Fact)] = &[
         "hooks_follow_a_policy_of_another_process",
         life::hooks_follow_a_policy_of_another_process,
     ),
+    observe("single_rules_come_and_go", life::single_rules_come_and_go),
     observe(
         "events_have_one_reader_in_any_process",
         life::events_have_one_reader_in_any_process,
