@@ -1,4 +1,11 @@
-//! What people and machines read.
+//! What people and machines read. [`files::write`] writes it all.
 
+pub mod advice;
+pub mod csv;
+pub mod files;
+pub mod github;
+pub mod html;
 pub mod json;
+pub mod junit;
 pub mod markdown;
+mod words;

@@ -1,17 +1,11 @@
 //! One case from requirements to reports.
 
-use std::{
-    fs::{self, File},
-    io::{self, BufWriter},
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, path::PathBuf, time::Duration};
 
 use aegisbpf_measure::{
     Plan, Record, Verdict,
     baseline::{self, Baseline},
     guard::Guard as _,
-    journal,
     progress::Progress,
     report, run,
     workload::BoxError,
@@ -106,8 +100,9 @@ pub fn run_case(
     let plan = plan(workload, options, &guard);
     let mut record = run(&plan, prepared.session.as_mut(), &mut guard, progress)?;
     beside_baseline(&mut record, options, progress)?;
+    record.invocation = Some(invocation(workload.name()));
     let reports = options.report_dir.join(workload.name().replace("::", "-"));
-    write_reports(&record, &reports)?;
+    report::files::write(&record, &reports)?;
     Ok(Outcome::Measured(Box::new(Measured { record, reports })))
 }
 
@@ -145,16 +140,11 @@ fn beside_baseline(
     Ok(())
 }
 
-/// Markdown for people, JSON for machines, and every block as a line, from which the verdict can be replayed.
-fn write_reports(record: &Record, directory: &Path) -> io::Result<()> {
-    fs::create_dir_all(directory)?;
-    fs::write(
-        directory.join("report.md"),
-        report::markdown::report(record),
-    )?;
-    let create = |name: &str| File::create(directory.join(name)).map(BufWriter::new);
-    report::json::write(record, &mut create("report.json")?)?;
-    journal::write(record, &mut create("blocks.jsonl")?)
+/// The command that runs this case again, with a place for the budget.
+fn invocation(workload: &str) -> String {
+    format!(
+        "AEGIS_BUDGET={{budget}} cargo test --release -p workload-tests -- --ignored {workload}"
+    )
 }
 
 /// The word of a verdict in files and on exit.

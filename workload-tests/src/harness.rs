@@ -1,11 +1,19 @@
 //! The workloads as trials of a libtest-like harness: `cargo test -p workload-tests -- --ignored web::`.
 
 use std::{
+    env, fs,
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use aegisbpf_measure::{Verdict, workload::BoxError};
+use aegisbpf_measure::{
+    Verdict,
+    report::{
+        github,
+        junit::{self, TestSuite},
+    },
+    workload::BoxError,
+};
 use aegisbpf_rig::terminal::Terminal;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
@@ -58,7 +66,7 @@ fn register(workloads: Vec<Box<dyn Workload>>, options: &Arc<Options>) -> Vec<Tr
         !workloads.is_empty(),
         "there is no workload to run; an empty list would pass"
     );
-    let summary = Arc::new(Mutex::new(Summary::default()));
+    let summary = Arc::new(Mutex::new(Told::default()));
     let trial = |workload: Box<dyn Workload>| {
         let (options, summary) = (Arc::clone(options), Arc::clone(&summary));
         Trial::ignorable_test(workload.name(), move || {
@@ -69,28 +77,40 @@ fn register(workloads: Vec<Box<dyn Workload>>, options: &Arc<Options>) -> Vec<Tr
     workloads.into_iter().map(trial).collect()
 }
 
+/// What was told so far: written after each case, so that it is there also if the next one is killed.
+#[derive(Default)]
+struct Told {
+    summary: Summary,
+    suites: Vec<TestSuite>,
+}
+
 /// Runs a case, tells about it, and maps it to what a test can be.
 fn conclude(
     workload: &dyn Workload,
     options: &Options,
-    summary: &Mutex<Summary>,
+    told: &Mutex<Told>,
 ) -> Result<Completion, Failed> {
     // The runner has printed the test's name, without a line break.
     println!();
     let outcome = run_case(workload, options, &mut Terminal::new(workload.name()));
-    let (end, completion) = match outcome {
+    let (end, suite, completion) = match outcome {
         Err(error) => {
             let reason = aegisbpf_rig::errors::chain(&error);
-            (end("error", false, &reason), Err(reason.into()))
+            let suite = junit::unmeasured(workload.name(), true, &reason);
+            (end("error", false, &reason), suite, Err(reason.into()))
         }
         Ok(Outcome::Missing(reason)) => (
             end("missing", false, &reason),
+            junit::unmeasured(workload.name(), false, &reason),
             Ok(Completion::ignored_with(reason)),
         ),
         Ok(Outcome::Measured(measured)) => {
             let (record, verdict) = (&measured.record, measured.record.judgement.verdict);
             let block = table::verdict_block(record);
             println!("{block}  reports: {}", measured.reports.display());
+            if env::var_os("GITHUB_ACTIONS").is_some() {
+                println!("{}", github::annotation(record));
+            }
             let counted = if options.strict {
                 record.judgement.strict()
             } else {
@@ -109,15 +129,23 @@ fn conclude(
                     measured.attached(),
                     &record.judgement.sentence(),
                 ),
+                junit::suite(record),
                 completion,
             )
         }
     };
     // A panic in another case does not make the summary wrong.
-    let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    let Told { summary, suites } = &mut *told;
     let path = summary
         .add(&options.report_dir, workload.name(), end)
         .map_err(|error| format!("writing the summary: {error}"))?;
+    suites.push(suite);
+    fs::write(
+        options.report_dir.join("junit.xml"),
+        junit::report(suites.iter().cloned()),
+    )
+    .map_err(|error| format!("writing junit.xml: {error}"))?;
     println!(
         "  {} of {} cases attached: {}",
         summary.attached,
@@ -148,7 +176,7 @@ fn end(verdict: &str, attached: bool, reason: &str) -> CaseEnd {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
+    use std::path::Path;
 
     use super::*;
     use crate::{
@@ -240,7 +268,7 @@ mod tests {
     #[test]
     fn a_missing_tool_is_ignored_with_the_command_that_installs_it() {
         let reports = tempfile::tempdir().unwrap();
-        let summary = Mutex::new(Summary::default());
+        let summary = Mutex::new(Told::default());
         let completion = conclude(&Unmet, &options(reports.path()), &summary).unwrap();
         let Completion::Ignored {
             reason: Some(reason),

@@ -1,7 +1,10 @@
 //! The Markdown report: the sections of the project's reporting template, in its order, the verdict sentence first.
 
+mod evidence;
+
 use std::fmt::Write as _;
 
+use super::words::{date, grouped, grouped_f, time};
 use crate::{
     metric::Metric,
     record::{Calibration, Ended, Record},
@@ -123,7 +126,7 @@ fn write(record: &Record, to: &mut String) -> std::fmt::Result {
 
     writeln!(to, "\n**Verdict:** {}\n", judgement.sentence())?;
     notes(to, record)?;
-    treatment(to, record)?;
+    to.push_str(&evidence::all(record));
     writeln!(
         to,
         "\n**Machine** (hard keys; records are comparable only if all agree):\n\n| key | value |\n|---|---|"
@@ -288,80 +291,6 @@ fn notes(to: &mut String, record: &Record) -> std::fmt::Result {
     Ok(())
 }
 
-fn treatment(to: &mut String, record: &Record) -> std::fmt::Result {
-    let checks = &record.observed.checks;
-    let sound = checks
-        .iter()
-        .filter(|check| check.faults().is_empty())
-        .count();
-    let (runs, operations) = checks.iter().fold((0, 0), |(r, o), check| {
-        (r + check.runs, o + check.operations)
-    });
-    writeln!(
-        to,
-        "\n**Treatment evidence:** {sound} of {} checks sound (a denied file touched once: one hit guarded, none bare).",
-        checks.len()
-    )?;
-    writeln!(
-        to,
-        "Hooks planned: {}. In the untimed probes they ran {} times in {} operations.",
-        record.plan.guard.hooks.join(", "),
-        grouped(runs),
-        grouped(operations)
-    )
-}
-
-fn time(ns: f64) -> String {
-    match ns {
-        ns if ns < 1e3 => format!("{ns:.0}ns"),
-        ns if ns < 1e6 => format!("{:.1}µs", ns / 1e3),
-        ns if ns < 1e9 => format!("{:.2}ms", ns / 1e6),
-        ns if ns < 120e9 => format!("{:.2}s", ns / 1e9),
-        ns => format!("{:.0}min", ns / 60e9),
-    }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "rates are positive and far below 2^53"
-)]
-fn grouped_f(value: f64) -> String {
-    if value < 100.0 {
-        format!("{value:.2}")
-    } else {
-        grouped(value.round() as u64)
-    }
-}
-
-fn grouped(value: u64) -> String {
-    let digits = value.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// Day of a Unix time, in UTC: the Gregorian calendar counted from 1 March of year 0.
-fn date(unix_time: u64) -> String {
-    let days = unix_time / 86_400 + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (month, carry) = if month < 10 {
-        (month + 3, 0)
-    } else {
-        (month - 9, 1)
-    };
-    format!("{:04}-{month:02}-{day:02}", era * 400 + year + carry)
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -391,21 +320,5 @@ mod tests {
             errors,
             ..Truth::default()
         })));
-    }
-
-    #[test]
-    fn dates_and_numbers_are_readable() {
-        for (time, day) in [
-            (0, "1970-01-01"),
-            (951_782_400, "2000-02-29"),
-            (1_770_422_400, "2026-02-07"),
-            (1_798_761_599, "2026-12-31"),
-        ] {
-            assert_eq!(date(time), day);
-        }
-        assert_eq!(grouped(25_432), "25,432");
-        assert_eq!(grouped(1_234_567), "1,234,567");
-        assert_eq!(grouped(999), "999");
-        assert_eq!(time(12_300_000.0), "12.30ms");
     }
 }
