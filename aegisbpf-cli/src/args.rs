@@ -2,6 +2,7 @@
 
 mod online;
 mod policy;
+mod rules;
 mod run;
 mod watch;
 
@@ -9,7 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use self::{online::*, policy::*, run::*, watch::*};
+pub(crate) use self::{online::*, policy::*, rules::*, run::*, watch::*};
 
 /// Deny or audit access to sensitive files in the kernel, and know what it costs.
 #[derive(Parser)]
@@ -38,6 +39,26 @@ pub(crate) enum Verb {
     Policy {
         #[command(subcommand)]
         verb: PolicyVerb,
+    },
+    /// Deny files in the running enforcer
+    Block {
+        #[command(subcommand)]
+        verb: BlockVerb,
+    },
+    /// Exempt cgroups in the running enforcer
+    Allow {
+        #[command(subcommand)]
+        verb: AllowVerb,
+    },
+    /// Deny addresses and ports in the running enforcer
+    Network {
+        #[command(subcommand)]
+        verb: NetworkVerb,
+    },
+    /// Deny something to one cgroup in the running enforcer
+    Cgroup {
+        #[command(subcommand)]
+        verb: CgroupVerb,
     },
     /// Tell what the running enforcer has counted
     Stats(StatsArgs),

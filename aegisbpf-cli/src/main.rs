@@ -12,6 +12,7 @@ mod metrics;
 mod online;
 mod out;
 mod policy;
+mod rules;
 mod run;
 mod signals;
 mod stats;
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{Aegis, PolicyVerb, Verb};
+use crate::args::{Aegis, CgroupVerb, NetworkVerb, PolicyVerb, Verb};
 
 fn main() -> ExitCode {
     if let Some(outcome) = run::swept() {
@@ -31,6 +32,14 @@ fn main() -> ExitCode {
     let outcome = match aegis.verb {
         Verb::Run(args) => run::run(&args),
         Verb::Policy { verb } => policy(&verb),
+        Verb::Block { verb } => rules::block(&verb),
+        Verb::Allow { verb } => rules::allow(&verb),
+        Verb::Network {
+            verb: NetworkVerb::Deny { verb },
+        } => rules::network(&verb),
+        Verb::Cgroup {
+            verb: CgroupVerb::Deny { verb },
+        } => rules::cgroup(&verb),
         Verb::Stats(args) => stats::stats(&args),
         Verb::Events(args) => events::events(&args),
         Verb::Metrics(args) => metrics::metrics(&args),

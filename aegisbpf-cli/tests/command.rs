@@ -86,6 +86,16 @@ fn where_nothing_runs_it_is_5_and_a_clear_word() {
         &["policy", "show"],
         &["policy", "export"],
         &["policy", "rollback"],
+        &["block", "add", "/etc/shadow"],
+        &["block", "del", "/etc/shadow"],
+        &["block", "list"],
+        &["block", "clear"],
+        &["allow", "add", "/system.slice"],
+        &["allow", "list", "--json"],
+        &["network", "deny", "add", "192.0.2.1"],
+        &["network", "deny", "list"],
+        &["cgroup", "deny", "add", "/system.slice", "25:tcp"],
+        &["cgroup", "deny", "list"],
     ] {
         let done = finish(aegisbpf(args));
         assert_eq!(

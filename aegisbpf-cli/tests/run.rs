@@ -10,6 +10,10 @@ mod audit;
 mod common;
 #[path = "run/prometheus.rs"]
 mod prometheus;
+#[path = "run/rules.rs"]
+mod rules;
+#[path = "run/seed.rs"]
+mod seed;
 #[path = "run/service.rs"]
 mod service;
 #[path = "run/unprivileged.rs"]
@@ -30,12 +34,16 @@ fn main() {
     let across = across::FACTS.iter().map(|fact| ("across", fact));
     let prometheus = prometheus::FACTS.iter().map(|fact| ("prometheus", fact));
     let metrics = prometheus::OTHERS.iter().map(|fact| ("metrics", fact));
+    let rules = rules::FACTS.iter().map(|fact| ("rules", fact));
+    let seed = seed::FACTS.iter().map(|fact| ("seed", fact));
     let service = service::FACTS.iter().map(|fact| ("service", fact));
     let unprivileged = unprivileged::FACTS
         .iter()
         .map(|fact| ("unprivileged", fact));
     let trials: Vec<_> = audit
         .chain(across)
+        .chain(rules)
+        .chain(seed)
         .chain(metrics)
         .chain(prometheus)
         .chain(service)

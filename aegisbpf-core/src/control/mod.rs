@@ -3,6 +3,7 @@
 mod counters;
 mod edit;
 mod shared;
+mod single;
 
 use std::{collections::BTreeSet, time::Duration};
 

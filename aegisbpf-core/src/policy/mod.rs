@@ -9,6 +9,7 @@
 
 mod class;
 mod diff;
+mod edit;
 mod explain;
 mod include;
 mod join;

@@ -174,6 +174,14 @@ impl Problems {
         }
     }
 
+    /// With each place as `place` makes it.
+    pub(crate) fn at(mut self, place: impl Fn(&mut Origin)) -> Self {
+        for problem in &mut self.list {
+            place(&mut problem.origin);
+        }
+        self
+    }
+
     /// In the order of their places.
     pub(crate) fn sorted(mut self) -> Self {
         self.list.sort_by(|a, b| a.origin.cmp(&b.origin));
