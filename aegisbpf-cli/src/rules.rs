@@ -132,7 +132,9 @@ fn usage(problems: &Problems) -> Failure {
 }
 
 fn add(pins: &PinArgs, more: &Policy) -> Result<(), Failure> {
-    let (added, applied) = Control::open(&pins.pin_dir)?.add(more)?;
+    let mut control = Control::open(&pins.pin_dir)?;
+    let before = control.policy()?;
+    let applied = control.add(more)?;
     for rule in more.rules() {
         let unresolved = applied
             .unresolved
@@ -144,7 +146,9 @@ fn add(pins: &PinArgs, more: &Policy) -> Result<(), Failure> {
                 rule.section(),
                 rule.entry()
             )),
-            None if added == 0 => say(format_args!("aegisbpf: {} was there already", rule.entry())),
+            None if before.rules().iter().any(|other| other.means(rule)) => {
+                say(format_args!("aegisbpf: {} was there already", rule.entry()));
+            }
             None => {}
         }
     }
@@ -161,21 +165,20 @@ fn add(pins: &PinArgs, more: &Policy) -> Result<(), Failure> {
 }
 
 fn delete(pins: &PinArgs, gone: &Policy) -> Result<(), Failure> {
-    let meant = |rule: &Rule| gone.rules().iter().any(|gone| gone.means(rule));
-    let (removed, _) = Control::open(&pins.pin_dir)?.remove(meant)?;
-    match (removed, gone.rules().first()) {
-        (0, Some(rule)) => Err(Failure::said(format!(
-            "the policy has no rule {} under [{}]\nhelp: `list` tells those that it has",
-            rule.entry(),
-            rule.section()
-        ))),
-        _ => Ok(()),
-    }
+    Control::open(&pins.pin_dir)?.remove(gone)?;
+    Ok(())
 }
 
 fn clear(args: &ClearArgs, sections: &[&str]) -> Result<(), Failure> {
-    let (removed, _) =
-        Control::open(&args.pins.pin_dir)?.remove(|rule| sections.contains(&rule.section()))?;
+    let mut control = Control::open(&args.pins.pin_dir)?;
+    let gone = |rule: &Rule| sections.contains(&rule.section());
+    let removed = control
+        .policy()?
+        .rules()
+        .iter()
+        .filter(|rule| gone(rule))
+        .count();
+    control.retain(|rule| !gone(rule))?;
     say(format_args!("aegisbpf: {removed} rules removed"));
     Ok(())
 }

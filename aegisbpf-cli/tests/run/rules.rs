@@ -184,7 +184,7 @@ fn what_is_not_there_is_not_deleted() {
             (Some(1), ""),
             "{args:?}: {done:?}"
         );
-        assert!(done.err.contains("help: `list`"), "{args:?}: {done:?}");
+        assert!(done.err.contains("not in force: ["), "{args:?}: {done:?}");
     }
     assert_eq!(stage.json(&["stats", "--json"])["generation"], 1);
 }

@@ -3,7 +3,6 @@
 mod counters;
 mod edit;
 mod shared;
-mod single;
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::problem::Span;
 use super::{Origin, Policy, Problems, Rule};
 
 impl Policy {
@@ -47,6 +48,9 @@ impl Policy {
         }
         // What holds for each text need not hold for both: the parser judges, which is where the limits are.
         let read = Self::parse(&joined.to_string(), joined.source.clone())?;
+        if joined.version != self.version && read != joined {
+            return Err(self.reads_otherwise_in(joined.version));
+        }
         let origins: Vec<Origin> = joined
             .canonical_order()
             .into_iter()
@@ -60,6 +64,20 @@ impl Policy {
             // The parser took two rules for one; then each has a place in the joined text.
             None => Self::parse(&joined.to_string(), joined.source)?,
         })
+    }
+
+    fn reads_otherwise_in(&self, version: u8) -> Problems {
+        let mut problems = Problems::default();
+        let origin = Origin::new(self.source.clone(), 1, 1);
+        problems.error(
+            Span { origin, length: 0 },
+            format!(
+                "an entry of this policy, of version {}, reads otherwise in version {version}, which the new rule needs",
+                self.version
+            ),
+            "apply a policy file of the newer version that has both",
+        );
+        problems
     }
 
     /// The policy without the rules for which `keep` is false.
@@ -89,5 +107,16 @@ mod tests {
         );
         let fewer = joined.retain(|rule| rule.entry() != "/b");
         assert_eq!(fewer.rules().len(), 2);
+    }
+
+    #[test]
+    fn a_text_that_would_change_its_meaning_is_refused() {
+        let policy = Policy::parse("version=1\n[deny_path]\n/a # b\n", "test").unwrap();
+        let more = Policy::of_entry("deny_dir", "/c", "command").unwrap();
+        let problems = policy.joined(&more).unwrap_err();
+        assert!(
+            problems.to_string().contains("reads otherwise"),
+            "{problems}"
+        );
     }
 }

@@ -9,7 +9,7 @@
 
 mod class;
 mod diff;
-mod edit;
+mod entry;
 mod explain;
 mod include;
 mod join;

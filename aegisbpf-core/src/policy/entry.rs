@@ -1,6 +1,5 @@
-//! Small changes of a policy: a rule more, some less.
+//! One rule, given as an entry of a section.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::problem::Span;
@@ -49,46 +48,6 @@ impl Policy {
             }
             Err(problems) => Err(problems.at(place)),
         }
-    }
-
-    /// This policy with the rules of `more`, and how many of these it did not have yet. What `more` sets once for
-    /// all rules is not taken over.
-    ///
-    /// # Errors
-    /// If the two cannot stand in one text: an entry of the older version reads otherwise in the newer.
-    pub fn with(&self, more: &Self) -> Result<(Self, usize), Problems> {
-        let mut policy = self.clone();
-        let known: HashSet<_> = self.rules.iter().map(Rule::meaning).collect();
-        let new = more
-            .rules
-            .iter()
-            .filter(|rule| !known.contains(&rule.meaning()));
-        policy.rules.extend(new.cloned());
-        policy.version = self.version.max(more.version);
-        let added = policy.rules.len() - self.rules.len();
-        if policy.version != self.version && Self::parse(&policy.to_string(), "policy")? != policy {
-            let mut problems = Problems::default();
-            let origin = Origin::new(Arc::clone(&self.source), 1, 1);
-            problems.error(
-                Span { origin, length: 0 },
-                format!(
-                    "the policy has version {}, and an entry of it reads otherwise in version {}, which the new rule needs",
-                    self.version, policy.version
-                ),
-                "apply a policy file of the newer version",
-            );
-            return Err(problems);
-        }
-        Ok((policy, added))
-    }
-
-    /// This policy without the rules that `gone` names, and how many those were.
-    #[must_use]
-    pub fn without(&self, gone: impl Fn(&Rule) -> bool) -> (Self, usize) {
-        let mut policy = self.clone();
-        policy.rules.retain(|rule| !gone(rule));
-        let removed = self.rules.len() - policy.rules.len();
-        (policy, removed)
     }
 }
 
@@ -148,29 +107,5 @@ mod tests {
                 .iter()
                 .all(|rule| rule.section() == "deny_path")
         );
-    }
-
-    #[test]
-    fn rules_come_and_go() {
-        let policy = Policy::parse("version=1\n[deny_path]\n/a\n/b\n", "test").unwrap();
-        let more = Policy::of_entry("deny_dir", "/c", "command").unwrap();
-        let (more_of_it, added) = policy.with(&more).unwrap();
-        assert_eq!(
-            (added, more_of_it.version(), more_of_it.rules().len()),
-            (1, 7, 3)
-        );
-        let (same, added) = more_of_it.with(&more).unwrap();
-        assert_eq!((added, &same), (0, &more_of_it));
-        let gone = &more.rules()[0];
-        let (less, removed) = more_of_it.without(|rule| rule.means(gone));
-        assert_eq!((removed, less.rules()), (1, policy.rules()));
-    }
-
-    #[test]
-    fn a_text_that_would_change_its_meaning_is_refused() {
-        let policy = Policy::parse("version=1\n[deny_path]\n/a # b\n", "test").unwrap();
-        let more = Policy::of_entry("deny_dir", "/c", "command").unwrap();
-        let problems = policy.with(&more).unwrap_err();
-        assert!(problems.has_errors(), "{problems:?}");
     }
 }
