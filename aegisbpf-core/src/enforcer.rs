@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     backend::{Backend, Mode},
-    control::{About, Applied, Control},
+    control::{self, About, Applied, Control},
     error::{Error, Result},
     kernel::{
         Loaded, Sizes, build, heap,
@@ -97,6 +97,8 @@ pub struct EnforcerBuilder {
     backend: Option<Backend>,
     pin: Option<PathBuf>,
     dead_man: Option<Duration>,
+    /// What became of the policy, where it was applied on the way.
+    applied: Option<Applied>,
 }
 
 impl Default for EnforcerBuilder {
@@ -110,6 +112,7 @@ impl Default for EnforcerBuilder {
             backend: None,
             pin: None,
             dead_man: None,
+            applied: None,
         }
     }
 }
@@ -202,13 +205,65 @@ impl EnforcerBuilder {
             pid: lock::holder(&pins.owner()),
         })?;
         let turn = Lock::wait(pins.base(), "starting the enforcer")?;
-        if !pins.exists() {
-            self.make_set(&pins)?;
-            self.event_sample_rate.get_or_insert(1);
-        }
-        let control = Control::from_pins(pins)?;
+        let control = if !pins.exists() {
+            self.begin_set(&pins)?
+        } else if self.fits(&pins)? {
+            Control::from_pins(pins)?
+        } else {
+            self.succeed_set(&pins)?
+        };
         drop(turn);
         self.fill(control, Some(owner))
+    }
+
+    /// The first set here.
+    fn begin_set(&mut self, pins: &Pins) -> Result<Control> {
+        if self.policy.is_none() {
+            control::needs_policy(pins)?;
+        }
+        self.event_sample_rate.get_or_insert(1);
+        self.make_set(pins)?;
+        pins.publish()?;
+        let mut control = Control::from_pins(pins.clone())?;
+        if !pins.other_versions().is_empty() {
+            // Before they go, this one has to decide.
+            let policy = self.policy.take();
+            control.settle_in_turn(self.mode, self.event_sample_rate)?;
+            if let Some(policy) = policy {
+                self.applied = Some(control.replace(&policy)?);
+            }
+            control.attach_all()?;
+            control::replace_versions(pins)?;
+        }
+        Ok(control)
+    }
+
+    /// A set in the place of one that does not do.
+    fn succeed_set(&mut self, pins: &Pins) -> Result<Control> {
+        if self.mode.is_none() {
+            self.mode = Some(Control::pinned_mode(pins)?);
+        }
+        self.make_set(pins)?;
+        let policy = self.policy.take();
+        let (control, applied) = control::succeed(pins, policy.as_ref()).inspect_err(|_| {
+            let _ = pins.staging().remove_set();
+        })?;
+        self.applied = applied;
+        Ok(control)
+    }
+
+    /// Is what is pinned there what this builder would make?
+    fn fits(&self, pins: &Pins) -> Result<bool> {
+        let about = About::read(pins)?;
+        let backend = self.backend.is_none_or(|backend| backend == about.backend);
+        let can_refuse = about.backend != Backend::Tracepoint || self.mode != Some(Mode::Enforce);
+        let ring = match self.ring_buffer_bytes {
+            Some(bytes) => ring_size(bytes)? == about.ring_buffer_bytes,
+            None => true,
+        };
+        let rules = self.policy.as_ref().map_or(0, |p| p.rules().len());
+        let room = rules <= about.rules as usize / 2;
+        Ok(backend && can_refuse && ring && room && about.build == build(about.backend))
     }
 
     /// Tells a loaded enforcer what this builder was told.
@@ -218,10 +273,10 @@ impl EnforcerBuilder {
             Some(patience) => control.set_dead_man(Some(patience))?,
             None => control.heartbeat()?,
         }
-        let applied = self
-            .policy
-            .map(|policy| control.apply(&policy))
-            .transpose()?;
+        let applied = match self.policy {
+            Some(policy) => Some(control.apply(&policy)?),
+            None => self.applied,
+        };
         Ok(Enforcer {
             control,
             applied,
@@ -249,7 +304,7 @@ impl EnforcerBuilder {
         Ok((backend, loaded, sizes))
     }
 
-    /// Makes a set of pins, without policy and without hooks, aside; then lets others find it.
+    /// Makes a set of pins aside, without policy and without hooks.
     fn make_set(&self, pins: &Pins) -> Result<()> {
         let staged = pins.staging();
         staged.remove_set()?;
@@ -261,9 +316,9 @@ impl EnforcerBuilder {
                 backend,
                 build: build(backend),
                 ring_buffer_bytes: sizes.ring_buffer_bytes,
+                rules: sizes.rules,
             }
-            .write(&staged)?;
-            pins.publish()
+            .write(&staged)
         });
         if made.is_err() {
             let _ = staged.remove_set();

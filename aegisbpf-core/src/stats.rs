@@ -2,9 +2,9 @@
 
 mod summary;
 
-use std::time::Duration;
+use std::{ops::AddAssign, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     backend::{Backend, Mode},
@@ -125,7 +125,7 @@ pub struct CgroupStats {
 }
 
 /// What was reported, and what went wrong. Every fault allowed the access.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Health {
     /// Events handed over.
@@ -148,6 +148,21 @@ pub struct Health {
     pub passed_by_emergency: u64,
     /// Accesses that a rule would have refused, but the daemon was not heard of.
     pub passed_by_dead_man: u64,
+}
+
+impl AddAssign for Health {
+    fn add_assign(&mut self, other: Self) {
+        self.emitted += other.emitted;
+        self.sampled_out += other.sampled_out;
+        self.dropped += other.dropped;
+        self.fault_no_policy += other.fault_no_policy;
+        self.fault_read += other.fault_read;
+        self.fault_counts += other.fault_counts;
+        self.fault_totals += other.fault_totals;
+        self.fault_depth += other.fault_depth;
+        self.passed_by_emergency += other.passed_by_emergency;
+        self.passed_by_dead_man += other.passed_by_dead_man;
+    }
 }
 
 impl Health {

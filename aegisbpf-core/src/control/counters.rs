@@ -17,7 +17,8 @@ impl Control {
     pub fn stats(&self) -> Result<Stats> {
         let settings = self.maps.settings()?;
         let kept = self.current()?;
-        let totals = self.maps.totals()?;
+        let mut totals = self.maps.totals()?;
+        self.carried.add_to_rules(&mut totals);
         let rules = kept.table.rows.iter().map(|(id, row)| {
             let counts = totals.get(&id.number()).copied().unwrap_or_default();
             RuleStats {
@@ -35,9 +36,9 @@ impl Control {
             }
         });
         let rules: Vec<_> = rules.collect();
-        let mut cgroups: Vec<_> = self
-            .maps
-            .by_cgroup()?
+        let mut by_cgroup = self.maps.by_cgroup()?;
+        self.carried.add_to_cgroups(&mut by_cgroup);
+        let mut cgroups: Vec<_> = by_cgroup
             .into_iter()
             .filter_map(|(key, counts)| {
                 Some(CgroupStats {
@@ -57,6 +58,8 @@ impl Control {
             )
         });
         let memory = self.memory()?;
+        let mut health = self.maps.health()?;
+        health += self.carried.health();
         Ok(Stats {
             backend: self.backend,
             mode: self.mode(),
@@ -66,7 +69,7 @@ impl Control {
             generation: settings.generation,
             rules,
             cgroups,
-            health: self.maps.health()?,
+            health,
             kernel_memory: memory.iter().map(|part| part.bytes).sum(),
             memory,
             missed_runs: self.loaded.missed_runs()?,

@@ -1,16 +1,21 @@
 //! What can be asked of a loaded enforcer: apply a policy, change the mode, read the counters.
 
+mod carried;
 mod counters;
 mod edit;
 mod shared;
+mod succession;
 
 use std::{collections::BTreeSet, time::Duration};
 
 use aegisbpf_bpf::abi;
 
 pub use self::shared::PIN_DIR;
-use self::shared::Shared;
-pub(crate) use self::shared::{About, find};
+use self::{carried::Carried, shared::Shared};
+pub(crate) use self::{
+    shared::{About, find},
+    succession::{needs_policy, replace_versions, succeed},
+};
 use crate::{
     backend::{Backend, Mode},
     error::{Error, Result},
@@ -20,7 +25,7 @@ use crate::{
     policy::{Policy, Problem, Problems, RuleId},
     resolve::{Reason, resolve},
     stats::DeadMan,
-    table::State,
+    table::{State, Table},
 };
 
 /// A loaded enforcer's verbs: in the process that loaded it through [`Enforcer`](crate::Enforcer), in any other through
@@ -39,6 +44,8 @@ pub struct Control {
     /// The ring buffer, until somebody takes it; if it is not pinned.
     ring: Option<Ring>,
     counting: Option<StatsSwitch>,
+    /// What programs counted that these succeeded.
+    carried: Carried,
     attached: bool,
     /// Where others find it too.
     shared: Option<Shared>,
@@ -76,6 +83,7 @@ impl Control {
             labels: Labels::default(),
             ring: Some(ring),
             counting: None,
+            carried: Carried::default(),
             attached: false,
             shared: None,
         })
@@ -87,8 +95,16 @@ impl Control {
         mode: Option<Mode>,
         sample_every: Option<u32>,
     ) -> Result<()> {
-        // Under the lock where others could write: the program writes the settings too.
         let _turn = self.begin("starting the enforcer")?;
+        self.settle_in_turn(mode, sample_every)
+    }
+
+    /// [`Control::settle_in`], for whoever has the turn: the program that tells who we are writes the settings too.
+    pub(crate) fn settle_in_turn(
+        &mut self,
+        mode: Option<Mode>,
+        sample_every: Option<u32>,
+    ) -> Result<()> {
         self.loaded.become_self()?;
         self.maps.set(|control| {
             if let Some(mode) = mode {
@@ -109,10 +125,7 @@ impl Control {
     /// What becomes of a denied access.
     #[must_use]
     pub fn mode(&self) -> Mode {
-        match self.maps.settings() {
-            Ok(settings) if settings.mode == abi::MODE_ENFORCE => Mode::Enforce,
-            _ => Mode::Audit,
-        }
+        self.maps.settings().map_or(Mode::Audit, mode_of)
     }
 
     /// One event in this many is reported, on each CPU; 0: none.
@@ -189,16 +202,17 @@ impl Control {
     }
 
     /// [`Control::apply`], for whoever has the turn.
-    fn replace(&mut self, policy: &Policy) -> Result<Applied> {
+    pub(crate) fn replace(&mut self, policy: &Policy) -> Result<Applied> {
         self.replace_as(policy, Ids::Kept)
     }
 
-    fn replace_as(&mut self, policy: &Policy, ids: Ids) -> Result<Applied> {
+    fn replace_as(&mut self, policy: &Policy, ids: Ids<'_>) -> Result<Applied> {
         capability::require(self.backend, self.mode(), policy)?;
         let resolution = resolve(policy)?;
         let next = Kept {
             table: match ids {
                 Ids::Kept => self.kept.table.succeed(policy, &resolution),
+                Ids::After(table) => table.succeed(policy, &resolution),
                 Ids::Fresh => self.kept.table.emptied().succeed(policy, &resolution),
             },
             policy: policy.clone(),
@@ -331,9 +345,19 @@ impl Control {
 
 /// The ids, and with them the counters, of rules that the old policy had too.
 #[derive(Clone, Copy)]
-enum Ids {
+enum Ids<'a> {
     Kept,
     Fresh,
+    /// And those of another set's policy.
+    After(&'a Table),
+}
+
+fn mode_of(settings: abi::Control) -> Mode {
+    if settings.mode == abi::MODE_ENFORCE {
+        Mode::Enforce
+    } else {
+        Mode::Audit
+    }
 }
 
 fn mode_number(mode: Mode) -> u32 {

@@ -5,7 +5,7 @@ use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 use aegisbpf_bpf::abi::ABI_VERSION;
 use serde::{Deserialize, Serialize};
 
-use super::Control;
+use super::{Control, carried::Carried};
 use crate::{
     backend::Backend,
     error::{Error, Result},
@@ -30,6 +30,8 @@ pub(crate) struct About {
     /// Tells one build of the programs from another.
     pub(crate) build: u64,
     pub(crate) ring_buffer_bytes: u32,
+    /// Rules that can have counters at once.
+    pub(crate) rules: u32,
 }
 
 impl About {
@@ -79,6 +81,7 @@ impl Control {
             labels: Labels::default(),
             ring: None,
             counting: None,
+            carried: Carried::read(&pins)?,
             attached: false,
             shared: Some(Shared { pins, identity }),
         })
@@ -108,7 +111,7 @@ impl Control {
             let fresh = Self::from_pins(shared.pins.clone())?;
             (self.loaded, self.maps) = (fresh.loaded, fresh.maps);
             (self.kept, self.generation) = (fresh.kept, fresh.generation);
-            self.shared = fresh.shared;
+            (self.carried, self.shared) = (fresh.carried, fresh.shared);
         }
         let generation = self.maps.settings()?.generation;
         if let Some(shared) = self
@@ -191,7 +194,7 @@ pub(crate) fn find(pins: &Pins) -> Result<()> {
 
 /// The words of a generation. There are none before the first policy.
 pub(super) fn read_kept(pins: &Pins, generation: u32) -> Result<Kept> {
-    if generation == 0 {
+    if generation == 0 && !pins.policies().contains(&0) {
         return Ok(Kept::nothing());
     }
     Kept::from_bytes(&blob::read(&pins.policy(generation))?)

@@ -20,7 +20,7 @@ mod syscall;
 
 pub(crate) use self::maps::Ring;
 pub(crate) use self::{
-    maps::{Brakes, Maps, Source},
+    maps::{Brakes, Maps, Remains, Source},
     object::{Loaded, Sizes, build},
     runtime::StatsSwitch,
 };

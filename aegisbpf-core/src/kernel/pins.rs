@@ -7,6 +7,7 @@
 //!   v1/                       one enforcer, of the ABI with this number; made as `v1-new`, then renamed: whole or not there
 //!     maps/ programs/ links/  as the objects name them; a link here is an attached hook
 //!     policies/7              the rules of generation 7, with their words; the current generation and the one before it
+//!     carried                 what was counted by sets that this one succeeded
 //!     about                   backend and sizes, and which object was loaded
 //!     switching/              a change of policy has begun and not ended
 //!     detached/               nothing shall be attached, whatever the policy needs
@@ -148,6 +149,14 @@ impl Pins {
         versions
     }
 
+    /// The names for the set of another version.
+    pub(crate) fn of_version(&self, version: u32) -> Self {
+        Self {
+            base: self.base.clone(),
+            set: self.base.join(format!("v{version}")),
+        }
+    }
+
     pub(crate) fn base(&self) -> &Path {
         &self.base
     }
@@ -181,6 +190,10 @@ impl Pins {
 
     pub(crate) fn about(&self) -> PathBuf {
         self.set.join("about")
+    }
+
+    pub(crate) fn carried(&self) -> PathBuf {
+        self.set.join("carried")
     }
 
     pub(crate) fn policy(&self, generation: u32) -> PathBuf {

@@ -34,6 +34,14 @@ pub(crate) const FACTS: &[(&str, Backend, Mode, Fact)] = &[
         "hooks_follow_a_policy_of_another_process",
         life::hooks_follow_a_policy_of_another_process,
     ),
+    observe(
+        "a_new_set_of_programs_succeeds_the_old_one",
+        upgrade::a_new_set_of_programs_succeeds_the_old_one,
+    ),
+    observe(
+        "pins_of_another_version_are_replaced",
+        upgrade::pins_of_another_version_are_replaced,
+    ),
     observe("single_rules_come_and_go", life::single_rules_come_and_go),
     observe(
         "events_have_one_reader_in_any_process",
@@ -72,6 +80,10 @@ pub(crate) const FACTS: &[(&str, Backend, Mode, Fact)] = &[
     enforce(
         "killing_the_daemon_ends_no_enforcement",
         upgrade::killing_the_daemon_ends_no_enforcement,
+    ),
+    enforce(
+        "no_open_slips_through_a_succession",
+        upgrade::no_open_slips_through_a_succession,
     ),
     enforce(
         "no_open_slips_through_a_restart",

@@ -29,6 +29,21 @@ impl Brakes {
         })
     }
 
+    /// Makes both as they are in `other`.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub(crate) fn copy(&mut self, other: &Self) -> Result<()> {
+        self.set_emergency(other.emergency()?)?;
+        let timer = other
+            .dead_man
+            .get(&0, 0)
+            .map_err(failed("reading the dead-man timer"))?;
+        self.dead_man
+            .set(0, timer, 0)
+            .map_err(failed("setting the dead-man timer"))
+    }
+
     /// # Errors
     /// If the kernel does not tell.
     pub(crate) fn emergency(&self) -> Result<Emergency> {

@@ -3,20 +3,19 @@
 mod brakes;
 mod classes;
 mod net_filter;
+mod remains;
 mod slotted;
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use aegisbpf_bpf::{
-    abi::{self, CountKey, Counts, health},
+    abi::{self, CountKey, Counts},
     names,
 };
-use aya::maps::{
-    Array, IterableMap, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues, RingBuf,
-};
+use aya::maps::{Array, IterableMap, MapData, MapError, PerCpuValues, RingBuf};
 
-pub(crate) use self::{brakes::Brakes, source::Source};
+pub(crate) use self::{brakes::Brakes, remains::Remains, source::Source};
 use self::{net_filter::NetFilter, slotted::Slots};
 use super::runtime;
 use crate::{
@@ -28,18 +27,16 @@ use crate::{
 /// The ring buffer, as its one reader holds it.
 pub(crate) type Ring = RingBuf<MapData>;
 
-type Words = [u64; 3];
-
 const SLOTS: u32 = 2;
 
 /// The maps of a loaded object.
 pub(crate) struct Maps {
     filter: Array<MapData, [u8; abi::FILTER_SLOTS]>,
     net_filter: NetFilter,
-    control: Array<MapData, [u8; size_of::<abi::Control>()]>,
-    totals: PerCpuHashMap<MapData, u32, Words>,
-    by_cgroup: PerCpuHashMap<MapData, [u8; size_of::<CountKey>()], Words>,
-    health: PerCpuArray<MapData, u64>,
+    control: remains::Control,
+    totals: remains::Totals,
+    by_cgroup: remains::ByCgroup,
+    health: remains::HealthCounters,
     pub(crate) brakes: Brakes,
     /// The maps that each generation has of its own, one for each class of entries.
     classes: Vec<Box<dyn Slots>>,
@@ -82,10 +79,7 @@ impl Maps {
     /// # Errors
     /// If the kernel does not tell.
     pub(crate) fn settings(&self) -> Result<abi::Control> {
-        self.control
-            .get(&0, 0)
-            .map(bytemuck::cast)
-            .map_err(failed("reading the enforcer's settings"))
+        remains::settings(&self.control)
     }
 
     /// Changes mode, sampling or our own process id, in one write. Where others can write too, the caller holds the lock.
@@ -275,11 +269,7 @@ impl Maps {
     /// # Errors
     /// If the kernel does not tell.
     pub(crate) fn totals(&self) -> Result<BTreeMap<u32, Counts>> {
-        self.totals
-            .iter()
-            .map(|entry| entry.map(|(id, values)| (id, sum(&values))))
-            .collect::<Result<_, _>>()
-            .map_err(failed("reading the rules' counters"))
+        remains::totals(&self.totals)
     }
 
     /// Exact counters of each (rule, cgroup) that was met.
@@ -287,11 +277,7 @@ impl Maps {
     /// # Errors
     /// If the kernel does not tell.
     pub(crate) fn by_cgroup(&self) -> Result<Vec<(CountKey, Counts)>> {
-        self.by_cgroup
-            .iter()
-            .map(|entry| entry.map(|(key, values)| (bytemuck::cast(key), sum(&values))))
-            .collect::<Result<_, _>>()
-            .map_err(failed("reading the cgroups' counters"))
+        remains::by_cgroup(&self.by_cgroup)
     }
 
     /// What was reported, and what went wrong.
@@ -299,25 +285,7 @@ impl Maps {
     /// # Errors
     /// If the kernel does not tell.
     pub(crate) fn health(&self) -> Result<Health> {
-        let read = |index: u32| -> Result<u64> {
-            let values = self
-                .health
-                .get(&index, 0)
-                .map_err(failed("reading the fault counters"))?;
-            Ok(values.iter().sum())
-        };
-        Ok(Health {
-            emitted: read(health::EMITTED)?,
-            sampled_out: read(health::SAMPLED_OUT)?,
-            dropped: read(health::DROPPED)?,
-            fault_no_policy: read(health::FAULT_NO_POLICY)?,
-            fault_read: read(health::FAULT_READ)?,
-            fault_counts: read(health::FAULT_COUNTS)?,
-            fault_totals: read(health::FAULT_TOTALS)?,
-            fault_depth: read(health::FAULT_DEPTH)?,
-            passed_by_emergency: read(health::EMERGENCY)?,
-            passed_by_dead_man: read(health::DEAD_MAN)?,
-        })
+        remains::health(&self.health)
     }
 
     /// Bytes that each map holds in the kernel, the ring buffer at its size.
@@ -351,18 +319,6 @@ fn ids(table: &Table) -> impl Iterator<Item = u32> {
 
 fn has(table: &Table, id: u32) -> bool {
     crate::policy::RuleId::new(id).is_some_and(|id| table.rows.contains_key(&id))
-}
-
-fn sum(values: &PerCpuValues<Words>) -> Counts {
-    values
-        .iter()
-        .fold(Counts::default(), |sum, &[audited, denied, exempted]| {
-            Counts {
-                audited: sum.audited + audited,
-                denied: sum.denied + denied,
-                exempted: sum.exempted + exempted,
-            }
-        })
 }
 
 fn ignore_missing(outcome: Result<(), MapError>) -> Result<(), MapError> {
