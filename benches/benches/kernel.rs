@@ -8,7 +8,7 @@
 #[path = "kernel/opener.rs"]
 mod opener;
 
-use std::{fmt::Write as _, fs, path::PathBuf, thread};
+use std::{fmt::Write as _, fs, hint::black_box, path::PathBuf, thread, time::Instant};
 
 use aegisbpf_core::{Backend, Enforcer, Policy};
 use criterion::{
@@ -20,7 +20,7 @@ use opener::Opener;
 
 const SIZES: [usize; 4] = [10, 100, 1_000, 10_000];
 
-criterion_group!(benches, apply, open_close);
+criterion_group!(benches, apply, swap, drain, open_close);
 
 fn main() {
     if opener::is_asked_for() {
@@ -45,6 +45,82 @@ fn apply(c: &mut Criterion) {
             group.throughput(Throughput::Elements(rules as u64));
             group.bench_with_input(BenchmarkId::from_parameter(rules), &policy, |b, policy| {
                 b.iter(|| aegis.apply(policy).expect("the kernel took it before"));
+            });
+        }
+    }
+}
+
+/// One policy against another that shares all rules but one, as an administrator changes them.
+fn swap(c: &mut Criterion) {
+    for backend in loadable("swap") {
+        let mut group = c.benchmark_group(format!("swap_{backend}"));
+        group.sample_size(10);
+        for rules in SIZES {
+            let policies = [0, 1].map(|last| {
+                let text = format!(
+                    "version=1\n{}1:{}\n",
+                    strangers(rules - 1),
+                    4_000_000 + last
+                );
+                policy(&text)
+            });
+            let mut aegis = load(
+                Enforcer::builder()
+                    .backend(backend)
+                    .policy(policies[0].clone()),
+            );
+            let mut turn = 0;
+            group.bench_function(BenchmarkId::from_parameter(rules), |b| {
+                b.iter(|| {
+                    turn += 1;
+                    aegis
+                        .apply(&policies[turn % 2])
+                        .expect("the kernel took it before")
+                });
+            });
+        }
+    }
+}
+
+/// Reading events that wait in the ring buffer, and making text of them.
+fn drain(c: &mut Criterion) {
+    /// As many as fit the buffer below.
+    const EVENTS: u64 = 10_000;
+    for backend in loadable("drain") {
+        let scene = Scene::new();
+        let mut opener = Opener::start(&scene.secret);
+        let builder = Enforcer::builder()
+            .backend(backend)
+            .policy(policy(&scene.deny_secret()))
+            .ring_buffer_bytes(16 << 20);
+        let mut aegis = load(builder);
+        let mut events = aegis.events().expect("nobody has taken them");
+        aegis.attach().expect("what loads can be attached");
+        let mut group = c.benchmark_group(format!("drain_{backend}"));
+        group.sample_size(10).throughput(Throughput::Elements(1));
+        for (name, as_text) in [("decoded", false), ("written_as_text", true)] {
+            group.bench_function(name, |b| {
+                b.iter_custom(|times| {
+                    let mut spent = std::time::Duration::ZERO;
+                    let mut left = times;
+                    while left > 0 {
+                        let batch = left.min(EVENTS);
+                        opener.open(batch);
+                        let start = Instant::now();
+                        for _ in 0..batch {
+                            let event = events
+                                .try_next()
+                                .expect("a record can be read")
+                                .expect("as many wait as files were opened");
+                            if as_text {
+                                black_box(event.to_string());
+                            }
+                        }
+                        spent += start.elapsed();
+                        left -= batch;
+                    }
+                    spent
+                });
             });
         }
     }
@@ -148,7 +224,7 @@ fn load(builder: aegisbpf_core::EnforcerBuilder) -> Enforcer {
 /// The backends that can be had here; says why another cannot.
 fn loadable(what: &str) -> Vec<Backend> {
     let mut found = Vec::new();
-    for backend in [Backend::Lsm, Backend::Tracepoint] {
+    for backend in [Backend::Lsm, Backend::ModifyReturn, Backend::Tracepoint] {
         match Enforcer::builder().backend(backend).load() {
             Ok(_) => found.push(backend),
             Err(e) => println!(

@@ -2,17 +2,20 @@
 
 use std::{fmt::Write as _, fs, hint::black_box, path::Path};
 
-use aegisbpf_core::{Policy, resolve::resolve};
+use aegisbpf_core::{Policy, resolve::resolve, selftest::lay_out as lay_out_policy};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-const SIZES: [usize; 4] = [10, 100, 1_000, 10_000];
+const SIZES: [usize; 5] = [10, 100, 1_000, 10_000, 100_000];
+/// A policy of this size takes seconds: few rounds.
+const GREATEST: usize = 1_000_000;
 
-criterion_group!(benches, parse, render, look_up);
+criterion_group!(benches, parse, render, look_up, lay_out);
 criterion_main!(benches);
 
 fn parse(c: &mut Criterion) {
     let mut group = c.benchmark_group("policy_parse");
-    for rules in SIZES {
+    group.sample_size(10);
+    for rules in SIZES.into_iter().chain([GREATEST]) {
         let text = mixed(rules);
         group.throughput(Throughput::Elements(rules as u64));
         group.bench_with_input(BenchmarkId::from_parameter(rules), &text, |b, text| {
@@ -23,7 +26,8 @@ fn parse(c: &mut Criterion) {
 
 fn render(c: &mut Criterion) {
     let mut group = c.benchmark_group("policy_render");
-    for rules in SIZES {
+    group.sample_size(10);
+    for rules in SIZES.into_iter().chain([GREATEST]) {
         let policy = policy(&mixed(rules));
         group.throughput(Throughput::Elements(rules as u64));
         group.bench_with_input(BenchmarkId::from_parameter(rules), &policy, |b, policy| {
@@ -36,11 +40,30 @@ fn render(c: &mut Criterion) {
 fn look_up(c: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a directory for temporary files");
     let mut group = c.benchmark_group("policy_resolve");
+    group.sample_size(10);
     for rules in SIZES {
         let policy = policy(&files(folder.path(), rules));
         group.throughput(Throughput::Elements(rules as u64));
         group.bench_with_input(BenchmarkId::from_parameter(rules), &policy, |b, policy| {
             b.iter(|| resolve(black_box(policy)).expect("all of it are files"));
+        });
+    }
+}
+
+/// From rules with their files to the table of map entries.
+fn lay_out(c: &mut Criterion) {
+    let mut group = c.benchmark_group("policy_table");
+    group.sample_size(10);
+    for rules in SIZES.into_iter().chain([GREATEST]) {
+        let mut text = String::from("version=1\n[deny_inode]\n");
+        for n in 0..rules {
+            let _ = writeln!(text, "8388609:{}", 1_000_000 + n);
+        }
+        let policy = policy(&text);
+        let resolution = resolve(&policy).expect("identities need no look-up");
+        group.throughput(Throughput::Elements(rules as u64));
+        group.bench_function(BenchmarkId::from_parameter(rules), |b| {
+            b.iter(|| lay_out_policy(black_box(&policy), black_box(&resolution)));
         });
     }
 }

@@ -119,7 +119,11 @@ impl Modifier {
                 let said = String::from_utf8_lossy(&log[..end]);
                 let last: Vec<&str> = said.lines().rev().take(3).collect();
                 let last: Vec<&str> = last.into_iter().rev().collect();
-                format!("{refusal}: {}", last.join("; ")).into()
+                // A refusal for want of rights comes before the verifier, which then has said nothing.
+                match last.join("; ") {
+                    said if said.is_empty() => refusal.into(),
+                    said => format!("{refusal}: {said}").into(),
+                }
             })
         })
     }

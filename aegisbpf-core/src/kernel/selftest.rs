@@ -17,10 +17,13 @@ use crate::{
     backend::{Backend, Mode},
     error::{Error, Result},
     policy::{Policy, RuleId},
-    resolve::resolve,
+    resolve::{Resolution, resolve},
     stats::Health,
     table::Table,
 };
+
+/// The most rules that a self-test can have.
+const ROOM: u32 = 1 << 17;
 
 /// `decide()` behind `BPF_PROG_TEST_RUN`: the verifier and the JIT are part of the test, no hook is.
 pub struct Selftest {
@@ -35,6 +38,7 @@ impl Selftest {
     pub fn load() -> Result<Self> {
         let failed = |e: aya::EbpfError| Error::kernel("loading the self-test object", e);
         let mut ebpf = EbpfLoader::new()
+            .map_max_entries(names::TOTALS, ROOM * 2)
             .load(aegisbpf_bpf::SELFTEST)
             .map_err(failed)?;
         let maps = Maps::take(&mut Source::Object(&mut ebpf), 1 << 18)?;
@@ -137,6 +141,12 @@ impl Selftest {
             .return_value;
         Ok(((answer & 0xff) as u8, RuleId::new(answer >> 8)))
     }
+}
+
+/// The table of a first policy; gives how many entries about files it has.
+#[must_use]
+pub fn lay_out(policy: &Policy, resolution: &Resolution) -> usize {
+    Table::default().succeed(policy, resolution).files().count()
 }
 
 /// A program on `file_open` that does nothing: the floor that the real one is compared with.
