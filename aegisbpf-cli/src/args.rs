@@ -66,6 +66,11 @@ pub(crate) enum Verb {
     Events(EventsArgs),
     /// Give the counters to Prometheus
     Metrics(MetricsArgs),
+    /// Let everything pass at once, and take up again
+    Emergency {
+        #[command(subcommand)]
+        verb: EmergencyVerb,
+    },
     /// Say what this host can do, one check a line
     Doctor(DoctorArgs),
     /// Write the man pages or a shell's completions

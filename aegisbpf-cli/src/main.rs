@@ -3,6 +3,7 @@
 
 mod args;
 mod doctor;
+mod emergency;
 mod events;
 mod exit;
 mod feed;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Verb::Stats(args) => stats::stats(&args),
         Verb::Events(args) => events::events(&args),
         Verb::Metrics(args) => metrics::metrics(&args),
+        Verb::Emergency { verb } => emergency::emergency(&verb),
         Verb::Doctor(args) => doctor::doctor(&args),
         Verb::Generate { verb } => generate::generate(&verb),
     };

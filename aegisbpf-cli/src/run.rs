@@ -6,7 +6,10 @@ mod service;
 mod sink;
 mod sweeper;
 
-use std::sync::atomic::Ordering;
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use aegisbpf_core::{
     Applied, Control, Enforcer, EnforcerBuilder, Error, Events, Mode, Policy, RULE_CAPACITY,
@@ -97,6 +100,9 @@ fn builder(args: &RunArgs, policy: Option<&Policy>) -> EnforcerBuilder {
     if let Some(one_in) = args.event_sample_rate {
         builder = builder.event_sample_rate(one_in);
     }
+    if let Some(seconds) = args.deadman {
+        builder = builder.dead_man(Duration::from_secs(seconds.into()));
+    }
     if let Some(bytes) = args.ringbuf_bytes {
         builder = builder.ring_buffer_bytes(bytes);
     }
@@ -150,7 +156,16 @@ fn watch(
     service: &mut Service,
     signals: &Signals,
 ) -> Result<(), Failure> {
+    // From this loop alone: a process that lives but no longer reads events is as good as dead.
+    let pulse = args
+        .deadman
+        .map(|seconds| Duration::from_secs(seconds.into()) / 4);
+    let mut last_pulse = Instant::now();
     loop {
+        if pulse.is_some_and(|pulse| last_pulse.elapsed() >= pulse) {
+            aegis.heartbeat()?;
+            last_pulse = Instant::now();
+        }
         // Asked before reading, so that what was there when the signal came is still told.
         let stopped = signals.stop.load(Ordering::Acquire);
         while let Some(event) = events.try_next()? {

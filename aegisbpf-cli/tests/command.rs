@@ -96,6 +96,9 @@ fn where_nothing_runs_it_is_5_and_a_clear_word() {
         &["network", "deny", "list"],
         &["cgroup", "deny", "add", "/system.slice", "25:tcp"],
         &["cgroup", "deny", "list"],
+        &["emergency", "disable", "--reason", "test"],
+        &["emergency", "enable"],
+        &["emergency", "status", "--json"],
     ] {
         let done = finish(aegisbpf(args));
         assert_eq!(

@@ -57,6 +57,10 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) no_pin: bool,
 
+    /// Let everything pass while nothing was heard of this process for so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) deadman: Option<u32>,
+
     #[command(flatten)]
     pub(crate) pins: PinArgs,
 }

@@ -1,8 +1,8 @@
-//! `aegisbpf stats|events|metrics`: what a running enforcer does.
+//! `aegisbpf stats|events|metrics|emergency`: what a running enforcer does.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use super::{Format, JsonArgs, PinArgs};
 
@@ -58,6 +58,59 @@ pub(crate) struct MetricsArgs {
     /// Serve them at this loopback address under /metrics until interrupted
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) listen: Option<SocketAddr>,
+
+    #[command(flatten)]
+    pub(crate) pins: PinArgs,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum EmergencyVerb {
+    /// Let everything pass from now on, though still count and report it
+    Disable(DisableArgs),
+    /// Enforce again
+    Enable(EnableArgs),
+    /// Say whether everything passes, who did it last, and why
+    Status(StatusArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct DisableArgs {
+    /// Why, for those who ask later
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+
+    #[command(flatten)]
+    pub(crate) switch: SwitchArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct EnableArgs {
+    /// Why, for those who ask later
+    #[arg(long, value_name = "TEXT", default_value = "the emergency is over")]
+    pub(crate) reason: String,
+
+    #[command(flatten)]
+    pub(crate) switch: SwitchArgs,
+}
+
+/// What turning the switch either way has.
+#[derive(Args)]
+pub(crate) struct SwitchArgs {
+    /// Where it is recorded, one line more
+    #[arg(long, value_name = "FILE", default_value = aegisbpf_core::EMERGENCY_LOG)]
+    pub(crate) log: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+
+    #[command(flatten)]
+    pub(crate) pins: PinArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
 
     #[command(flatten)]
     pub(crate) pins: PinArgs,

@@ -82,6 +82,18 @@ pub(super) fn registry(stats: &Stats, pid: Option<u32>) -> Registry {
         "How often a policy was applied",
         stats.generation.into(),
     );
+    gauge(
+        &mut all,
+        "emergency",
+        "1 if everything passes because of an emergency",
+        stats.emergency.active.into(),
+    );
+    gauge(
+        &mut all,
+        "dead_man_expired",
+        "1 if everything passes because the enforcer's process was not heard of",
+        stats.dead_man.is_some_and(|timer| timer.expired).into(),
+    );
     memory(&mut all, stats, pid);
     rules(&mut all, stats);
     accesses(&mut all, stats);
@@ -175,6 +187,21 @@ fn health(all: &mut Registry, stats: &Stats) {
             .inc_by(count);
     }
     all.register("events", "Events by what became of them", events);
+
+    let passed = Family::<Labels<1>, Counter>::default();
+    for (cause, count) in [
+        ("emergency", stats.health.passed_by_emergency),
+        ("dead_man", stats.health.passed_by_dead_man),
+    ] {
+        passed
+            .get_or_create(&[("cause", cause.to_owned())])
+            .inc_by(count);
+    }
+    all.register(
+        "passed",
+        "Accesses that would have been refused but for this",
+        passed,
+    );
 
     let faults = Family::<Labels<1>, Counter>::default();
     for (cause, count) in stats.health.causes() {

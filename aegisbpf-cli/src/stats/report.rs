@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use aegisbpf_core::{
-    Backend, Control, Mode, State,
+    Backend, Control, EmergencyStatus, Mode, State,
     cgroup::CgroupTree,
-    stats::{CgroupSummary, Counts, FileSummary, Health, HookRuns, OperationSummary, RuleStats},
+    stats::{
+        CgroupSummary, Counts, DeadMan, FileSummary, Health, HookRuns, OperationSummary, RuleStats,
+    },
 };
 use serde::Serialize;
 
@@ -15,6 +17,9 @@ use crate::{args::StatsArgs, exit::Failure, memory::resident};
 pub(super) struct Report {
     pub(super) backend: Backend,
     pub(super) mode: Mode,
+    /// Whether everything passes, and who did it.
+    pub(super) emergency: EmergencyStatus,
+    pub(super) dead_man: Option<DeadMan>,
     /// The process that reads the events; none if the enforcer is only pinned.
     pub(super) pid: Option<u32>,
     /// How often a policy was applied.
@@ -45,6 +50,8 @@ pub(super) struct Memory {
 #[derive(Serialize)]
 pub(super) struct Detail {
     pub(super) links: Vec<String>,
+    /// What each map and program holds in the kernel.
+    pub(super) memory_of: Vec<aegisbpf_core::stats::Memory>,
     pub(super) by_rule: Vec<RuleStats>,
     pub(super) by_file: Vec<FileSummary>,
     pub(super) by_cgroup: Vec<CgroupSummary>,
@@ -78,6 +85,7 @@ impl Report {
             .count();
         let detail = args.detailed.then(|| Detail {
             links: stats.links.clone(),
+            memory_of: stats.memory.clone(),
             by_file: top(stats.by_file(), args.top),
             by_cgroup: top(stats.by_cgroup(tree), args.top),
             by_operation: stats.by_operation(),
@@ -87,6 +95,8 @@ impl Report {
         Ok(Self {
             backend: stats.backend,
             mode: stats.mode,
+            emergency: stats.emergency,
+            dead_man: stats.dead_man,
             pid,
             generation: stats.generation,
             rules: stats.rules.len(),

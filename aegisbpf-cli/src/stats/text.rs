@@ -5,9 +5,12 @@ use std::io::{self, Write};
 use aegisbpf_core::{State, stats::RuleStats};
 
 use super::report::{Detail, Report, Runs};
-use crate::table::{
-    Column::{Left, Right},
-    Table, grouped, megabytes,
+use crate::{
+    out::printable,
+    table::{
+        Column::{Left, Right},
+        Table, grouped, megabytes,
+    },
 };
 
 pub(super) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
@@ -28,6 +31,7 @@ fn summary(out: &mut impl Write, report: &Report) -> io::Result<()> {
     };
     let (events, counts) = (&report.events, report.counts);
     writeln!(out, "Mode: {} by {} ({by})", report.mode, report.backend)?;
+    brakes(out, report)?;
     writeln!(
         out,
         "Rules: {}, {} of them unresolved here; policy number {}",
@@ -54,6 +58,33 @@ fn summary(out: &mut impl Write, report: &Report) -> io::Result<()> {
         megabytes(report.memory.kernel),
         report.memory.process.map_or("-".to_owned(), megabytes)
     )
+}
+
+/// What makes every refusal an audit, whatever the mode says.
+fn brakes(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    if report.emergency.active {
+        let why = report
+            .emergency
+            .last
+            .as_ref()
+            .map(|last| last.reason.as_str());
+        let why = why.unwrap_or("no reason was given");
+        writeln!(
+            out,
+            "EMERGENCY: everything passes ({}); {} accesses did",
+            printable(why),
+            grouped(report.events.passed_by_emergency)
+        )?;
+    }
+    match report.dead_man {
+        Some(timer) if timer.expired => writeln!(
+            out,
+            "DEAD MAN: everything passes, since nothing was heard for {} s; {} accesses did",
+            timer.patience.as_secs_f64(),
+            grouped(report.events.passed_by_dead_man)
+        ),
+        _ => Ok(()),
+    }
 }
 
 fn details(out: &mut impl Write, report: &Report, detail: &Detail) -> io::Result<()> {
@@ -146,6 +177,13 @@ fn details(out: &mut impl Write, report: &Report, detail: &Detail) -> io::Result
         if count > 0 {
             table.row([grouped(count), cause.to_owned()]);
         }
+    }
+    table.write(out, "none")?;
+
+    writeln!(out, "\nMemory in the kernel")?;
+    let mut table = Table::new([Right("bytes"), Left("of")]);
+    for memory in &detail.memory_of {
+        table.row([grouped(memory.bytes), memory.of.clone()]);
     }
     table.write(out, "none")
 }

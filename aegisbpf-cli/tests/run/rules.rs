@@ -26,6 +26,14 @@ pub(crate) const FACTS: &[(&str, fn())] = &[
         "what_is_not_there_is_not_deleted",
         what_is_not_there_is_not_deleted,
     ),
+    (
+        "an_emergency_is_switched_told_and_recorded",
+        an_emergency_is_switched_told_and_recorded,
+    ),
+    (
+        "the_dead_man_is_heard_while_the_run_reads",
+        the_dead_man_is_heard_while_the_run_reads,
+    ),
 ];
 
 fn audited(stage: &Stage) -> u64 {
@@ -187,4 +195,77 @@ fn what_is_not_there_is_not_deleted() {
         assert!(done.err.contains("not in force: ["), "{args:?}: {done:?}");
     }
     assert_eq!(stage.json(&["stats", "--json"])["generation"], 1);
+}
+
+fn an_emergency_is_switched_told_and_recorded() {
+    let stage = Stage::new();
+    stage.apply();
+    let log = stage.scene.folder.path().join("emergency.jsonl");
+    let log = log.to_str().unwrap();
+    assert!(
+        stage
+            .ok(&["emergency", "status"])
+            .starts_with("no emergency")
+    );
+    let done = stage.done(&["emergency", "disable"]);
+    assert_eq!(done.code, Some(2), "a reason is wanted: {done:?}");
+    let reason = ["--reason", "the pager\u{1b}[2J", "--log", log];
+    let disable = [&["emergency", "disable"][..], &reason].concat();
+    assert!(stage.ok(&disable).starts_with("EMERGENCY"));
+    let status = stage.ok(&["emergency", "status"]);
+    assert!(status.contains("by user 0, process "), "{status}");
+    assert!(status.contains("the pager\\u{1b}[2J"), "{status}");
+    let json = stage.json(&["emergency", "status", "--json"]);
+    assert_eq!(
+        (&json["active"], &json["last"]["action"]),
+        (&true.into(), &"disable".into())
+    );
+    assert!(
+        stage
+            .ok(&["stats"])
+            .contains("EMERGENCY: everything passes")
+    );
+    assert!(stage.ok(&["metrics"]).contains("\naegisbpf_emergency 1\n"));
+
+    let enable = ["emergency", "enable", "--log", log];
+    assert!(stage.ok(&enable).starts_with("no emergency"));
+    assert!(!stage.ok(&["stats"]).contains("EMERGENCY"));
+    let lines: Vec<serde_json::Value> = fs::read_to_string(log)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(lines[0]["action"], "disable");
+    assert_eq!(lines[1]["action"], "enable");
+
+    // What cannot be recorded is done all the same, and said.
+    let enable = ["emergency", "enable", "--log", "/proc/none"];
+    let done = stage.done(&enable);
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(done.err.contains("help: note by hand"), "{done:?}");
+}
+
+fn the_dead_man_is_heard_while_the_run_reads() {
+    let stage = Stage::with(&["--deadman", "1"]);
+    stage.apply();
+    let until = std::time::Instant::now() + crate::common::AT_MOST;
+    // Without heartbeats it would have expired by now, for good.
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    while stage.json(&["stats", "--json"])["dead_man"]["expired"] != false {
+        assert!(std::time::Instant::now() < until, "nothing is heard");
+    }
+    // A process that hangs is not heard of.
+    stage.run.signal(nix::sys::signal::Signal::SIGSTOP);
+    while stage.json(&["stats", "--json"])["dead_man"]["expired"] != true {
+        assert!(std::time::Instant::now() < until, "it never expired");
+    }
+    assert!(stage.ok(&["stats"]).contains("DEAD MAN: everything passes"));
+    stage.run.signal(nix::sys::signal::Signal::SIGCONT);
+    while stage.json(&["stats", "--json"])["dead_man"]["expired"] != false {
+        assert!(
+            std::time::Instant::now() < until,
+            "it was never heard again"
+        );
+    }
 }
