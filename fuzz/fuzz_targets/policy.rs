@@ -32,7 +32,8 @@ fuzz_target!(|bytes: &[u8]| {
         }
     };
     let text = policy.to_string();
-    let again = Policy::parse(&text, "again").unwrap_or_else(|problems| panic!("{text}\n{problems}"));
+    let again =
+        Policy::parse(&text, "again").unwrap_or_else(|problems| panic!("{text}\n{problems}"));
     assert_eq!(again, policy, "{text}");
     assert_eq!(again.to_string(), text);
     assert!(Diff::between(&policy, &again).is_empty());
