@@ -30,3 +30,7 @@ static ALIGNED_OBSERVE: &Aligned<[u8]> = &Aligned(*include_bytes!("../object/obs
 /// The decision behind entry points that `BPF_PROG_TEST_RUN` can call: for tests and benchmarks.
 pub static SELFTEST: &[u8] = &ALIGNED_SELFTEST.0;
 static ALIGNED_SELFTEST: &Aligned<[u8]> = &Aligned(*include_bytes!("../object/selftest.bpf.o"));
+
+/// Programs of a known price, to prove the measuring with.
+pub static DOSE: &[u8] = &ALIGNED_DOSE.0;
+static ALIGNED_DOSE: &Aligned<[u8]> = &Aligned(*include_bytes!("../object/dose.bpf.o"));

@@ -41,5 +41,13 @@ pub const WHOAMI: &str = "whoami";
 pub const EMPTY: &str = "empty";
 /// The same on `socket_connect`.
 pub const EMPTY_CONNECT: &str = "empty_connect";
+/// So many look-ups, in the dose object.
+pub const DOSE: &str = "dose";
+/// Nothing at all, in the dose object.
+pub const NOTHING: &str = "nothing";
+/// How many look-ups, fixed at load.
+pub const LOOKUPS: &str = "lookups";
+/// What the dose counts for the treatment check.
+pub const TOUCHED: &str = ".bss.touched";
 /// Runs the decision under TEST_RUN, in the self-test object.
 pub const TEST_DECIDE: &str = "test_decide";

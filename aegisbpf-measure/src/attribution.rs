@@ -120,7 +120,10 @@ pub fn of(observed: &Observed, kept: &[Vec<&BlockRecord>]) -> Option<Attribution
             .collect::<Vec<_>>(),
     );
     let direct_percent = mean(&direct);
-    let direct_error = deviation(&direct)? / (direct.len() as f64).sqrt();
+    // The empty program's own uncertainty is in every run alike.
+    let runs: f64 = hooks.iter().map(|hook| hook.runs_per_operation).sum();
+    let margin = percent(runs * empty.map_or(0.0, |empty| empty.margin_ps as f64 / 1e3));
+    let direct_error = (deviation(&direct)? / (direct.len() as f64).sqrt()).hypot(margin / 1.96);
 
     let quads: Vec<&[&BlockRecord]> = kept.iter().map(Vec::as_slice).collect();
     let d = metric.differences(calibration, &quads);
@@ -148,7 +151,13 @@ pub fn of(observed: &Observed, kept: &[Vec<&BlockRecord>]) -> Option<Attribution
         process_ns,
         process_percent: percent(process_ns),
         direct_percent,
-        direct_interval: one_sample(&direct, 0.95).map(|found| (found.lower, found.upper)),
+        direct_interval: one_sample(&direct, 0.95).map(|found| {
+            let (down, up) = (found.estimate - found.lower, found.upper - found.estimate);
+            (
+                direct_percent - down.hypot(margin),
+                direct_percent + up.hypot(margin),
+            )
+        }),
         direct_points: points.map(|points| points * direct_percent / 100.0),
         paired_percent,
         paired_interval: paired

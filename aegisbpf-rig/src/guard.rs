@@ -11,6 +11,7 @@ use aegisbpf_measure::workload::BoxError;
 
 pub mod canary;
 pub mod child;
+pub mod empty;
 pub mod enforcer;
 pub mod policy;
 pub mod protocol;

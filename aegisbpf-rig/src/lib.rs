@@ -8,6 +8,7 @@
 
 pub mod cgroup;
 pub mod cpu;
+pub mod dose;
 pub mod errors;
 pub mod guard;
 pub mod service;

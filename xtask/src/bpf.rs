@@ -10,7 +10,7 @@ use std::{
 };
 
 /// The objects, each built from one `.bpf.c` of the same name.
-const OBJECTS: [&str; 4] = ["aegis", "observe", "selftest", "modify"];
+const OBJECTS: [&str; 5] = ["aegis", "observe", "selftest", "modify", "dose"];
 const CLANG: &str = "clang-19";
 const STRIP: &str = "llvm-strip-19";
 const FLAGS: [&str; 11] = [

@@ -2,6 +2,8 @@
 
 pub(crate) mod blob;
 pub mod capability;
+#[doc(hidden)]
+pub mod dose;
 pub(crate) mod heap;
 mod hooks;
 mod links;

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, Write};
 
 use aegisbpf_measure::{
-    guard::{Identity, Matches},
+    guard::{EmptyProgram, Identity, Matches},
     workload::BoxError,
 };
 
@@ -44,6 +44,14 @@ pub trait Switch {
     /// If they cannot be read.
     fn kernel_memory(&mut self) -> Result<u64, BoxError>;
 
+    /// Measures an empty program; `None` where it has none.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    fn calibrate(&mut self) -> Result<Option<EmptyProgram>, BoxError> {
+        Ok(None)
+    }
+
     /// What of the policy was met.
     ///
     /// # Errors
@@ -75,6 +83,9 @@ pub fn serve(
             Command::Matches => switch
                 .matches()
                 .map_or_else(|error| failed(&error), Answer::Matches),
+            Command::Calibrate => switch
+                .calibrate()
+                .map_or_else(|error| failed(&error), Answer::Empty),
             Command::Quit => return say(&mut output, &Answer::Done),
         };
         say(&mut output, &answer)?;

@@ -14,7 +14,7 @@ use aegisbpf_core::{
     Backend, Enforcer, Error, Events, Mode, Policy, Stopper, cgroup::CgroupTree, stats::CgroupStats,
 };
 use aegisbpf_measure::{
-    guard::{Identity, Matched, Matches, Runs},
+    guard::{EmptyProgram, Identity, Matched, Matches, Runs},
     workload::BoxError,
 };
 use nix::sys::{prctl::set_pdeathsig, signal::Signal};
@@ -228,6 +228,10 @@ impl Switch for Running {
 
     fn count_runs(&mut self, on: bool) -> Result<(), BoxError> {
         Ok(self.aegis.count_runs(on)?)
+    }
+
+    fn calibrate(&mut self) -> Result<Option<EmptyProgram>, BoxError> {
+        crate::guard::empty::measure(self.aegis.backend())
     }
 
     fn kernel_memory(&mut self) -> Result<u64, BoxError> {

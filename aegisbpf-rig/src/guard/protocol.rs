@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aegisbpf_measure::guard::{Identity, Matches, Runs};
+use aegisbpf_measure::guard::{EmptyProgram, Identity, Matches, Runs};
 use serde::{Deserialize, Serialize};
 
 /// What the harness asks for.
@@ -21,6 +21,8 @@ pub enum Command {
     Memory,
     /// Tell what of the policy was met.
     Matches,
+    /// Measure an empty program.
+    Calibrate,
     /// End.
     Quit,
 }
@@ -37,6 +39,8 @@ pub enum Answer {
     Evidence(Counters),
     /// Bytes of its maps and programs.
     Memory(u64),
+    /// What an empty program costs; nothing where the backend has none.
+    Empty(Option<EmptyProgram>),
     /// What of the policy was met, the canary's rule included.
     Matches(Matches),
     /// This machine cannot run the enforcer; why, and what to do.

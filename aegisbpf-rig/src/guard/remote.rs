@@ -10,7 +10,7 @@ use std::{
 };
 
 use aegisbpf_measure::{
-    guard::{Evidence, Guard, Identity, Matches, Memory},
+    guard::{EmptyProgram, Evidence, Guard, Identity, Matches, Memory},
     workload::BoxError,
 };
 use nix::unistd::Pid;
@@ -281,6 +281,17 @@ impl Guard for RemoteGuard {
             .into()),
         }
     }
+
+    fn calibrate(&mut self) -> Result<Option<EmptyProgram>, BoxError> {
+        match self.ask(Command::Calibrate)? {
+            Answer::Empty(empty) => Ok(empty),
+            other => Err(GuardError::Confused {
+                asked: word(Command::Calibrate).to_owned(),
+                answer: format!("{other:?}"),
+            }
+            .into()),
+        }
+    }
 }
 
 impl Drop for RemoteGuard {
@@ -355,6 +366,7 @@ fn word(command: Command) -> &'static str {
         Command::CountRuns(_) => "switch the counting of hook runs",
         Command::Memory => "tell its memory",
         Command::Matches => "tell what of the policy was met",
+        Command::Calibrate => "measure an empty program",
         Command::Quit => "end",
     }
 }

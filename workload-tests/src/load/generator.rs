@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aegisbpf_measure::workload::{Block, BoxError, Half, Load, Sample};
+use aegisbpf_measure::workload::{self, Block, BoxError, Half, Load, Sample};
 use hdrhistogram::Histogram;
 use nix::{
     errno::Errno,
@@ -63,6 +63,7 @@ pub enum LoadError {
 pub struct Generator {
     target: Target,
     connections: Vec<Connection>,
+    hold_up: Duration,
 }
 
 impl Generator {
@@ -81,7 +82,13 @@ impl Generator {
         Ok(Self {
             target,
             connections,
+            hold_up: Duration::ZERO,
         })
+    }
+
+    /// The next closed-loop block wastes this time in its middle: the known delay of a spike-in.
+    pub fn hold_up(&mut self, delay: Duration) {
+        self.hold_up = delay;
     }
 
     /// Runs one block. `cpu` reads the server's CPU time; it is called at both ends of the window.
@@ -116,7 +123,11 @@ impl Generator {
             Load::Open { .. } => {
                 run.until(|run, _| run.schedule.peek().is_none() && run.is_idle())?;
             }
-            Load::Closed => run.until(|run, now| now >= run.closes)?,
+            Load::Closed => {
+                run.until(|run, now| now >= run.opens + run.block.window / 2)?;
+                workload::hold_up(std::mem::take(&mut run.generator.hold_up));
+                run.until(|run, now| now >= run.closes)?;
+            }
         }
         let wall = begin.elapsed();
         let (cpu, generator_cpu) = (
@@ -294,6 +305,7 @@ impl Run<'_> {
         let Generator {
             target,
             connections,
+            ..
         } = &mut *self.generator;
         let busy: Vec<usize> = (0..connections.len())
             .filter(|&index| connections[index].request.is_some())
@@ -324,6 +336,7 @@ impl Run<'_> {
         let Generator {
             target,
             connections,
+            ..
         } = &mut *self.generator;
         let connection = &mut connections[index];
         let outcome = if ready {

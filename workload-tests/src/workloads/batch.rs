@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aegisbpf_measure::workload::{Block, Half, Sample};
+use aegisbpf_measure::workload::{self, Block, Half, Sample};
 
 /// How long the unit of work of one block takes, about.
 pub(crate) const UNIT: Duration = Duration::from_millis(600);
@@ -42,6 +42,8 @@ pub(crate) struct Unit {
     errors: BTreeMap<String, u64>,
     /// Operations and time after each pass.
     passes: Vec<Half>,
+    /// Time to waste after the first pass: the known delay of a spike-in.
+    hold_up: Duration,
 }
 
 impl Default for Unit {
@@ -51,11 +53,20 @@ impl Default for Unit {
             operations: 0,
             errors: BTreeMap::new(),
             passes: Vec::new(),
+            hold_up: Duration::ZERO,
         }
     }
 }
 
 impl Unit {
+    /// One that is held up on its way.
+    pub(crate) fn held_up(hold_up: Duration) -> Self {
+        Self {
+            hold_up,
+            ..Self::default()
+        }
+    }
+
     /// Books a pass: its operations if it proved its work, an error if not.
     pub(crate) fn pass(&mut self, operations: u64, proved: bool) {
         if proved {
@@ -63,6 +74,7 @@ impl Unit {
         } else {
             *self.errors.entry(WRONG.to_owned()).or_default() += 1;
         }
+        workload::hold_up(std::mem::take(&mut self.hold_up));
         self.passes.push(Half {
             operations: self.operations,
             wall: self.begin.elapsed(),

@@ -27,6 +27,7 @@ pub(crate) fn prepare(scratch: &Path) -> Result<Prepared, BoxError> {
         directory: scratch.join("objects"),
         header: header.clone(),
         passes: 1,
+        hold_up: Duration::ZERO,
     };
     fs::create_dir(&churn.directory)?;
     churn.pass();
@@ -40,6 +41,8 @@ struct Churn {
     directory: PathBuf,
     header: PathBuf,
     passes: u32,
+    /// The known delay of the next block, if it is a spike-in.
+    hold_up: Duration,
 }
 
 impl Churn {
@@ -84,7 +87,7 @@ impl Session for Churn {
         batch::settle(block, || Ok::<_, BoxError>(self.pass()))?;
         let clock = CpuClock::of_this_thread();
         let (cpu, start) = (clock.read()?, Instant::now());
-        let mut unit = batch::Unit::default();
+        let mut unit = batch::Unit::held_up(std::mem::take(&mut self.hold_up));
         for _ in 0..self.passes {
             let errors = self.pass();
             unit.errors(&errors);
@@ -96,6 +99,11 @@ impl Session for Churn {
 
     fn opens_per_operation(&self) -> f64 {
         2.0
+    }
+
+    fn hold_up(&mut self, delay: Duration) -> bool {
+        self.hold_up = delay;
+        true
     }
 }
 

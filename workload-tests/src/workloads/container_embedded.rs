@@ -58,6 +58,7 @@ impl Workload for Embedded {
             image,
             passwd: passwd.clone(),
             passes: 1,
+            hold_up: Duration::ZERO,
         };
         session.first_life()?;
         let start = Instant::now();
@@ -72,6 +73,8 @@ struct EmbeddedSession {
     image: PathBuf,
     passwd: PathBuf,
     passes: u32,
+    /// The known delay of the next block, if it is a spike-in.
+    hold_up: Duration,
 }
 
 /// How a container lived.
@@ -279,7 +282,7 @@ impl Session for EmbeddedSession {
         let own = CpuClock::of_this_thread();
         let (start, own_before) = (Instant::now(), own.read()?);
         let mut cpu = Duration::ZERO;
-        let mut unit = batch::Unit::default();
+        let mut unit = batch::Unit::held_up(std::mem::take(&mut self.hold_up));
         for _ in 0..self.passes {
             let life = self.life()?;
             cpu += life.cpu;
@@ -294,6 +297,11 @@ impl Session for EmbeddedSession {
     fn opens_per_operation(&self) -> f64 {
         // The program, the directory, the users.
         2.0
+    }
+
+    fn hold_up(&mut self, delay: Duration) -> bool {
+        self.hold_up = delay;
+        true
     }
 }
 
@@ -334,6 +342,7 @@ mod tests {
             image: scratch.path().join("image"),
             passwd: scratch.path().join("passwd"),
             passes: 1,
+            hold_up: Duration::ZERO,
         };
         let life = session.life().unwrap();
         assert_eq!(

@@ -124,6 +124,8 @@ struct EngineSession {
     /// Its child `client` has the engine's command, `containers` the containers.
     cgroup: Cgroup,
     passes: u32,
+    /// The known delay of the next block, if it is a spike-in.
+    hold_up: Duration,
 }
 
 impl EngineSession {
@@ -151,6 +153,7 @@ impl EngineSession {
             daemon,
             cgroup,
             passes: 1,
+            hold_up: Duration::ZERO,
         };
         session.make_image()?;
         session.first_life()?;
@@ -296,7 +299,7 @@ impl Session for EngineSession {
         batch::settle(block, || life(&mut self.run_command()))?;
         let own = CpuClock::of_this_thread();
         let (own_before, before, start) = (own.read()?, self.cpu()?, Instant::now());
-        let mut unit = batch::Unit::default();
+        let mut unit = batch::Unit::held_up(std::mem::take(&mut self.hold_up));
         for _ in 0..self.passes {
             let (output, failure) = life(&mut self.run_command())?;
             match failure {
@@ -312,6 +315,11 @@ impl Session for EngineSession {
     fn opens_per_operation(&self) -> f64 {
         // The least of them, runc, opens some two hundred.
         20.0
+    }
+
+    fn hold_up(&mut self, delay: Duration) -> bool {
+        self.hold_up = delay;
+        true
     }
 }
 

@@ -52,6 +52,7 @@ impl Workload for ManySmall {
             root,
             needles,
             passes: 1,
+            hold_up: Duration::ZERO,
         };
         // The first pass fills the caches, the second says how long one takes here.
         session.pass()?;
@@ -74,6 +75,8 @@ struct ManySmallSession {
     needles: u64,
     /// Passes over the tree in one block.
     passes: u32,
+    /// The known delay of the next block, if it is a spike-in.
+    hold_up: Duration,
 }
 
 impl ManySmallSession {
@@ -93,7 +96,7 @@ impl Session for ManySmallSession {
         batch::settle(block, || self.pass())?;
         let clock = CpuClock::of_this_thread();
         let (cpu, start) = (clock.read()?, Instant::now());
-        let mut unit = batch::Unit::default();
+        let mut unit = batch::Unit::held_up(std::mem::take(&mut self.hold_up));
         for _ in 0..self.passes {
             let scan = self.pass()?;
             unit.errors(&scan.errors);
@@ -111,6 +114,11 @@ impl Session for ManySmallSession {
 
     fn opens_per_operation(&self) -> f64 {
         1.0
+    }
+
+    fn hold_up(&mut self, delay: Duration) -> bool {
+        self.hold_up = delay;
+        true
     }
 }
 

@@ -33,12 +33,18 @@ pub(crate) struct Job {
 pub(crate) struct JobSession {
     job: Job,
     passes: u32,
+    /// The known delay of the next block, if it is a spike-in.
+    hold_up: Duration,
 }
 
 impl JobSession {
     /// Runs the job once to fill the caches, and once to see how often it fits into a block.
     pub(crate) fn prepare(job: Job) -> Result<Self, BoxError> {
-        let mut session = Self { job, passes: 1 };
+        let mut session = Self {
+            job,
+            passes: 1,
+            hold_up: Duration::ZERO,
+        };
         session.pass()?;
         let start = Instant::now();
         session.pass()?;
@@ -64,7 +70,7 @@ impl Session for JobSession {
         let own = CpuClock::of_this_thread();
         let own_before = own.read()?;
         let mut cpu = Duration::ZERO;
-        let mut unit = batch::Unit::default();
+        let mut unit = batch::Unit::held_up(std::mem::take(&mut self.hold_up));
         for _ in 0..self.passes {
             let run = self.pass()?;
             cpu += run.cpu;
@@ -80,6 +86,11 @@ impl Session for JobSession {
         #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
         let operations = self.job.operations as f64;
         self.job.opens / operations
+    }
+
+    fn hold_up(&mut self, delay: Duration) -> bool {
+        self.hold_up = delay;
+        true
     }
 }
 

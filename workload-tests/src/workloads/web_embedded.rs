@@ -116,6 +116,11 @@ impl Session for EmbeddedSession {
     fn opens_per_operation(&self) -> f64 {
         1.0
     }
+
+    fn hold_up(&mut self, delay: Duration) -> bool {
+        self.generator.hold_up(delay);
+        true
+    }
 }
 
 /// The server's thread, ended by closing `stop`.

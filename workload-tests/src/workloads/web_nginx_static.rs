@@ -104,6 +104,11 @@ impl Session for NginxSession {
     fn opens_per_operation(&self) -> f64 {
         1.0
     }
+
+    fn hold_up(&mut self, delay: Duration) -> bool {
+        self.generator.hold_up(delay);
+        true
+    }
 }
 
 /// Debian's defaults as far as they matter to the load; everything that is written goes to the private directory.

@@ -119,6 +119,11 @@ impl Session for NodeSession {
     fn opens_per_operation(&self) -> f64 {
         1.0
     }
+
+    fn hold_up(&mut self, delay: Duration) -> bool {
+        self.generator.hold_up(delay);
+        true
+    }
 }
 
 fn file(items: &Path, item: usize) -> PathBuf {
