@@ -174,7 +174,7 @@ impl Control {
 pub(crate) fn find(pins: &Pins) -> Result<()> {
     let dir = pins.base().to_owned();
     match fs::metadata(pins.about()) {
-        Ok(_) => Ok(()),
+        Ok(_) => pins.trust(),
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Err(Error::Unsupported {
             what: format!("opening the enforcer at {}", dir.display()),
             reason: "permission denied".into(),

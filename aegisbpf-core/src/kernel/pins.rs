@@ -15,7 +15,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -76,8 +76,32 @@ impl Pins {
             Err(e) => return Err(unsupported(format!("{}: {}", there.display(), e.desc()))),
         }
         make(&self.base)?;
+        self.trust()?;
         make(&self.owner())?;
         make(&self.reader())
+    }
+
+    /// Refuses a base directory that somebody else made or may change: in a bpf file system that is open to all, anybody
+    /// can be first.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`].
+    pub(crate) fn trust(&self) -> Result<()> {
+        let Ok(meta) = fs::metadata(&self.base) else {
+            return Ok(());
+        };
+        let mode = meta.mode() & 0o777;
+        if meta.uid() == nix::unistd::geteuid().as_raw() && mode & 0o077 == 0 {
+            return Ok(());
+        }
+        Err(Error::unsupported(
+            format!("using what is pinned at {}", self.base.display()),
+            format!(
+                "the directory belongs to user {} and has the mode {mode:o}: somebody else could change it",
+                meta.uid()
+            ),
+            "see who made it, remove it, and let `aegisbpf run` make its own; or name another directory",
+        ))
     }
 
     /// Makes the directories of a new set.

@@ -1,6 +1,6 @@
 //! From the first start to the removal.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use aegisbpf_core::{Backend, Control, Enforcer, EnforcerBuilder, Error, Policy, Stats};
 
@@ -190,4 +190,23 @@ pub(crate) fn single_rules_come_and_go(backend: Backend) {
     );
     aegis.retain(|_| false).unwrap();
     assert!(aegis.links().is_empty());
+}
+
+pub(crate) fn a_directory_of_somebody_else_is_refused(backend: Backend) {
+    let (fs, scene) = (BpfFs::mount(), Scene::new());
+    fs::create_dir(fs.base()).unwrap();
+    std::os::unix::fs::chown(fs.base(), Some(1000), None).unwrap();
+    let told = || builder(backend, &fs.base()).policy(scene.policy());
+    let refused = told().load().err().expect("it belongs to another user");
+    assert!(refused.to_string().contains("user 1000"), "{refused}");
+    std::os::unix::fs::chown(fs.base(), Some(0), None).unwrap();
+    fs::set_permissions(fs.base(), fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(told().load().is_err());
+    fs::set_permissions(fs.base(), fs::Permissions::from_mode(0o700)).unwrap();
+    drop(attach(told()));
+    fs::set_permissions(fs.base(), fs::Permissions::from_mode(0o770)).unwrap();
+    assert!(matches!(
+        Control::open(fs.base()),
+        Err(Error::Unsupported { .. })
+    ));
 }

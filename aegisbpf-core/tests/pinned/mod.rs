@@ -42,6 +42,10 @@ pub(crate) const FACTS: &[(&str, Backend, Mode, Fact)] = &[
         "pins_of_another_version_are_replaced",
         upgrade::pins_of_another_version_are_replaced,
     ),
+    observe(
+        "a_directory_of_somebody_else_is_refused",
+        life::a_directory_of_somebody_else_is_refused,
+    ),
     observe("single_rules_come_and_go", life::single_rules_come_and_go),
     observe(
         "events_have_one_reader_in_any_process",

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
 };
 
 use aegisbpf_core::{Backend, Emergency, Error, Mode, Policy};
@@ -91,6 +91,7 @@ pub(crate) fn pins_of_another_version_are_replaced(backend: Backend) {
     let (fs, scene) = (BpfFs::mount(), Scene::new());
     let foreign = fs.base().join("v99");
     fs::create_dir_all(foreign.join("links")).unwrap();
+    fs::set_permissions(fs.base(), fs::Permissions::from_mode(0o700)).unwrap();
     let refused = builder(backend, &fs.base())
         .load()
         .err()
