@@ -54,12 +54,33 @@ impl Measured {
     }
 }
 
+/// Which files the policy under test has rules for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    /// The policy's own: the workload touches none of them, as on most machines at most times.
+    Misses,
+    /// Also some of the workload's files, so that one operation in a hundred or so hits: a hit costs more than a miss.
+    Hits,
+}
+
+impl Variant {
+    /// What the case is called: as its workload, and `::hits` behind it.
+    #[must_use]
+    pub fn name(self, workload: &dyn Workload) -> String {
+        match self {
+            Self::Misses => workload.name().to_owned(),
+            Self::Hits => format!("{}::hits", workload.name()),
+        }
+    }
+}
+
 /// Runs a case. Whatever it started has ended when this returns, also by an error or a panic.
 ///
 /// # Errors
 /// If workload or enforcer break. A bad result is no error.
 pub fn run_case(
     workload: &dyn Workload,
+    variant: Variant,
     options: &Options,
     progress: &mut dyn Progress,
 ) -> Result<Outcome, BoxError> {
@@ -80,11 +101,20 @@ pub fn run_case(
             leftover.display()
         ));
     }
-    // Dropped in reverse: first the workload, then the enforcer, then their files.
     let scratch = Scratch::new()?;
-    let mut guard = match guard::start(
+    let data = scratch.path().join("workload");
+    fs::create_dir(&data)?;
+    progress.phase("preparing data");
+    // Before the enforcer: the rules of the hit variant are for files that must be there.
+    let mut prepared = workload.prepare(&data)?;
+    let sensitive = match variant {
+        Variant::Misses => &[][..],
+        Variant::Hits => &prepared.sensitive,
+    };
+    let mut guard = match guard::start_with_hits(
         scratch.path(),
         &options.policy,
+        sensitive,
         options.mode,
         options.backend,
     ) {
@@ -93,29 +123,45 @@ pub fn run_case(
         }
         guard => guard?,
     };
-    let data = scratch.path().join("workload");
-    fs::create_dir(&data)?;
-    progress.phase("preparing data");
-    let mut prepared = workload.prepare(&data)?;
-    let plan = plan(workload, options, &guard);
+    let plan = plan(workload, variant, options, &guard);
     let mut record = run(&plan, prepared.session.as_mut(), &mut guard, progress)?;
+    if variant == Variant::Hits && hits(&record) == 0 {
+        return Err(format!(
+            "{} never opened what the policy has rules for: {sensitive:?}",
+            workload.name()
+        )
+        .into());
+    }
     beside_baseline(&mut record, options, progress)?;
-    record.invocation = Some(invocation(workload.name()));
-    let reports = options.report_dir.join(workload.name().replace("::", "-"));
+    let name = variant.name(workload);
+    record.invocation = Some(invocation(&name));
+    let reports = options.report_dir.join(name.replace("::", "-"));
     report::files::write(&record, &reports)?;
     Ok(Outcome::Measured(Box::new(Measured { record, reports })))
 }
 
-fn plan(workload: &dyn Workload, options: &Options, guard: &RemoteGuard) -> Plan {
-    let mut plan = Plan::new(workload.name(), guard.identity());
+/// Decisions on a matching rule in all guarded windows, without those of the treatment check.
+fn hits(record: &Record) -> u64 {
+    let blocks = record.observed.blocks.iter();
+    blocks.map(|block| block.activity.hits).sum()
+}
+
+fn plan(workload: &dyn Workload, variant: Variant, options: &Options, guard: &RemoteGuard) -> Plan {
+    let mut plan = Plan::new(variant.name(workload), guard.identity());
     plan.workload_sha256 = sha256(&workload.configuration());
     plan.limits = options.thresholds.of(workload.name());
-    plan.budget = options.budget.time();
+    plan.budget = match variant {
+        Variant::Misses => options.budget.time(),
+        Variant::Hits => options.budget.time() / 3,
+    };
     if options.budget == Budget::Smoke {
         // To see that everything works, two quads do. They decide nothing, and the verdict says so.
         plan.window = Duration::from_millis(500);
         plan.warmup_blocks = 4;
         plan.min_quads = 2;
+        if variant == Variant::Hits {
+            (plan.warmup_blocks, plan.min_quads) = (2, 1);
+        }
     }
     plan
 }

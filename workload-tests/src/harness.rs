@@ -18,7 +18,7 @@ use aegisbpf_rig::terminal::Terminal;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::{
-    case::{Outcome, run_case, word},
+    case::{Outcome, Variant, run_case, word},
     guard::enforcer,
     options::Options,
     summary::{CaseEnd, Summary},
@@ -67,14 +67,19 @@ fn register(workloads: Vec<Box<dyn Workload>>, options: &Arc<Options>) -> Vec<Tr
         "there is no workload to run; an empty list would pass"
     );
     let summary = Arc::new(Mutex::new(Told::default()));
-    let trial = |workload: Box<dyn Workload>| {
+    let trial = |workload: &Arc<dyn Workload>, variant: Variant| {
+        let workload = Arc::clone(workload);
         let (options, summary) = (Arc::clone(options), Arc::clone(&summary));
-        Trial::ignorable_test(workload.name(), move || {
-            conclude(workload.as_ref(), &options, &summary)
+        Trial::ignorable_test(variant.name(workload.as_ref()), move || {
+            conclude(workload.as_ref(), variant, &options, &summary)
         })
         .with_ignored_flag(true)
     };
-    workloads.into_iter().map(trial).collect()
+    let both = |workload: Box<dyn Workload>| {
+        let workload = Arc::from(workload);
+        [Variant::Misses, Variant::Hits].map(|variant| trial(&workload, variant))
+    };
+    workloads.into_iter().flat_map(both).collect()
 }
 
 /// What was told so far: written after each case, so that it is there also if the next one is killed.
@@ -87,21 +92,23 @@ struct Told {
 /// Runs a case, tells about it, and maps it to what a test can be.
 fn conclude(
     workload: &dyn Workload,
+    variant: Variant,
     options: &Options,
     told: &Mutex<Told>,
 ) -> Result<Completion, Failed> {
+    let name = variant.name(workload);
     // The runner has printed the test's name, without a line break.
     println!();
-    let outcome = run_case(workload, options, &mut Terminal::new(workload.name()));
+    let outcome = run_case(workload, variant, options, &mut Terminal::new(&name));
     let (end, suite, completion) = match outcome {
         Err(error) => {
             let reason = aegisbpf_rig::errors::chain(&error);
-            let suite = junit::unmeasured(workload.name(), true, &reason);
+            let suite = junit::unmeasured(&name, true, &reason);
             (end("error", false, &reason), suite, Err(reason.into()))
         }
         Ok(Outcome::Missing(reason)) => (
             end("missing", false, &reason),
-            junit::unmeasured(workload.name(), false, &reason),
+            junit::unmeasured(&name, false, &reason),
             Ok(Completion::ignored_with(reason)),
         ),
         Ok(Outcome::Measured(measured)) => {
@@ -138,7 +145,7 @@ fn conclude(
     let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
     let Told { summary, suites } = &mut *told;
     let path = summary
-        .add(&options.report_dir, workload.name(), end)
+        .add(&options.report_dir, &name, end)
         .map_err(|error| format!("writing the summary: {error}"))?;
     suites.push(suite);
     fs::write(
@@ -211,25 +218,24 @@ mod tests {
     fn every_case_is_ignored_unless_asked_for() {
         let trials = trials().unwrap();
         let names: Vec<&str> = trials.iter().map(Trial::name).collect();
-        assert_eq!(
-            names,
-            [
-                "web::embedded",
-                "web::nginx_static",
-                "web::node_api",
-                "db::embedded",
-                "db::postgres",
-                "db::mysql",
-                "build::embedded",
-                "build::cpp_make",
-                "container::embedded",
-                "container::engine",
-                "files::many_small",
-                "files::grep_large",
-                "files::awk_sum",
-                "files::backup"
-            ]
-        );
+        let cases = [
+            "web::embedded",
+            "web::nginx_static",
+            "web::node_api",
+            "db::embedded",
+            "db::postgres",
+            "db::mysql",
+            "build::embedded",
+            "build::cpp_make",
+            "container::embedded",
+            "container::engine",
+            "files::many_small",
+            "files::grep_large",
+            "files::awk_sum",
+            "files::backup",
+        ];
+        let both = cases.map(|case| [case.to_owned(), format!("{case}::hits")]);
+        assert_eq!(names, both.concat());
         assert!(trials.iter().all(Trial::has_ignored_flag));
     }
 
@@ -269,7 +275,8 @@ mod tests {
     fn a_missing_tool_is_ignored_with_the_command_that_installs_it() {
         let reports = tempfile::tempdir().unwrap();
         let summary = Mutex::new(Told::default());
-        let completion = conclude(&Unmet, &options(reports.path()), &summary).unwrap();
+        let completion =
+            conclude(&Unmet, Variant::Misses, &options(reports.path()), &summary).unwrap();
         let Completion::Ignored {
             reason: Some(reason),
         } = completion
