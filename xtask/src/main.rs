@@ -1,7 +1,8 @@
-//! Tasks of the developers: `cargo xtask bpf`, `cargo xtask vm`.
+//! Tasks of the developers: `cargo xtask setup`, `cargo xtask bpf`, `cargo xtask vm`.
 #![forbid(unsafe_code)]
 
 mod bpf;
+mod setup;
 mod vm;
 
 use std::process::ExitCode;
@@ -12,6 +13,8 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Task {
+    /// Install all that the tests and workloads use, on Debian and Ubuntu.
+    Setup(setup::Args),
     /// Rebuild the BPF objects.
     Bpf {
         /// Build elsewhere, and fail if the committed objects differ
@@ -28,6 +31,13 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("bpf: {error}");
+                ExitCode::FAILURE
+            }
+        },
+        Task::Setup(args) => match setup::run(&args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("setup: {error}");
                 ExitCode::FAILURE
             }
         },
