@@ -10,7 +10,7 @@
 #include "subject.h"
 #include "object.h"
 
-/* Set to 0 by a backend whose hooks come too late to refuse. */
+/* Set to 0 by a backend whose hooks on files come too late to refuse. */
 #ifndef CAN_REFUSE
 #define CAN_REFUSE 1
 #endif
@@ -37,14 +37,15 @@ static __always_inline const struct control *begin_decision(struct decision *d, 
 	return c;
 }
 
-/* And so it ends: `rule` stands against the access, an exception for it or not. */
-static __always_inline void conclude(const struct control *c, u32 rule, int is_exempt, struct decision *d)
+/* And so it ends: `rule` stands against the access, an exception for it or not, and the hook can refuse or not. */
+static __always_inline void conclude(const struct control *c, u32 rule, int is_exempt, int can_refuse,
+				     struct decision *d)
 {
 	d->rule = rule;
 	d->sample_every = c->sample_every;
 	if (is_exempt)
 		d->kind = DECISION_EXEMPT;
-	else if (CAN_REFUSE && may_refuse(c))
+	else if (can_refuse && may_refuse(c))
 		d->kind = DECISION_DENY;
 	else
 		d->kind = DECISION_AUDIT;
@@ -69,16 +70,16 @@ static __always_inline void judge(const struct control *c, u32 slot, const struc
 		return;
 	}
 	if (is_survivor(c)) {
-		conclude(c, denies ? denies : scoped, 1, d);
+		conclude(c, denies ? denies : scoped, 1, CAN_REFUSE, d);
 		return;
 	}
 	is_exempt = denies && (is_exempt_cgroup(allowed) ||
 			       (ref->effect & EFFECT_EXCEPTED && is_excepted_executable(slot, ino, dev)));
 	/* The rule about the file is named before the one about the cgroup, if it denies as well. */
 	if (scoped)
-		conclude(c, denies && !is_exempt ? denies : scoped, 0, d);
+		conclude(c, denies && !is_exempt ? denies : scoped, 0, CAN_REFUSE, d);
 	else
-		conclude(c, denies, is_exempt, d);
+		conclude(c, denies, is_exempt, CAN_REFUSE, d);
 }
 
 static __always_inline void decide(const struct object_key *key, struct decision *d)

@@ -40,7 +40,7 @@ static __noinline int on_exec(struct linux_binprm *bprm)
 	rule = bpf_map_lookup_elem(current, &name);
 	if (!rule)
 		return 0;
-	conclude(c, *rule, is_survivor(c) || is_exempt_cgroup(allowed), &d);
+	conclude(c, *rule, is_survivor(c) || is_exempt_cgroup(allowed), CAN_REFUSE, &d);
 	cgroup = bpf_get_current_cgroup_id();
 	count(&d, cgroup);
 	key.ino = file->f_inode->i_ino;

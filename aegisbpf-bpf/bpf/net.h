@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Rules about the network: what an access is about (address, port, protocol), the cheap test whether a rule
- * may be about it, and the decision. The hooks are in socket.h and sock_addr.h.
+ * may be about it, and the decision. The hooks are in socket.h and sock_addr.h, and all can refuse.
  */
 #ifndef AEGIS_NET_H
 #define AEGIS_NET_H
@@ -199,7 +199,7 @@ static __always_inline void decide_network(const struct end *end, struct decisio
 	if (!rule && rules)
 		rule = callers_rule(rules, end);
 	if (rule)
-		conclude(c, rule, is_survivor(c) || is_exempt_cgroup(allowed), d);
+		conclude(c, rule, is_survivor(c) || is_exempt_cgroup(allowed), 1, d);
 }
 
 /* Decides, counts and reports. 0, or -EPERM to refuse. */

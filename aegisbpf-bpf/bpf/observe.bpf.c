@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* The `tracepoint` backend: audit where LSM programs cannot be had. It sees what has happened. */
+/*
+ * What can be had without security hooks. The `tracepoint` backend audits files: it sees what has happened. The
+ * `sock` backend, attached to a cgroup, enforces rules about the network.
+ */
 #include "observe.h"
+#include "sock_addr.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -38,6 +42,42 @@ SEC("raw_tp/sched_process_exec")
 int process_exec(u64 *ctx)
 {
 	return observe_executed((struct linux_binprm *)ctx[2]);
+}
+
+SEC("cgroup/bind4")
+int bind4(struct bpf_sock_addr *ctx)
+{
+	return on_v4(ctx, OPERATION_BIND, DIRECTION_IN);
+}
+
+SEC("cgroup/bind6")
+int bind6(struct bpf_sock_addr *ctx)
+{
+	return on_v6(ctx, OPERATION_BIND, DIRECTION_IN);
+}
+
+SEC("cgroup/connect4")
+int connect4(struct bpf_sock_addr *ctx)
+{
+	return on_v4(ctx, OPERATION_CONNECT, DIRECTION_OUT);
+}
+
+SEC("cgroup/connect6")
+int connect6(struct bpf_sock_addr *ctx)
+{
+	return on_v6(ctx, OPERATION_CONNECT, DIRECTION_OUT);
+}
+
+SEC("cgroup/sendmsg4")
+int sendmsg4(struct bpf_sock_addr *ctx)
+{
+	return on_v4(ctx, OPERATION_SENDMSG, DIRECTION_OUT);
+}
+
+SEC("cgroup/sendmsg6")
+int sendmsg6(struct bpf_sock_addr *ctx)
+{
+	return on_v6(ctx, OPERATION_SENDMSG, DIRECTION_OUT);
 }
 
 /* Never attached: run once by the enforcer, which is never denied. Gives its process id as the programs see it. */

@@ -39,7 +39,7 @@ static __noinline int on_toggle(u32 operation, struct task_struct *other)
 		return 0;
 	if (operation == OPERATION_BPF && is_enforcer(c))
 		return 0; /* no exception that somebody wrote: the rule is about others */
-	conclude(c, *rule, is_survivor(c) || is_exempt_cgroup(allowed), &d);
+	conclude(c, *rule, is_survivor(c) || is_exempt_cgroup(allowed), CAN_REFUSE, &d);
 	cgroup = bpf_get_current_cgroup_id();
 	count(&d, cgroup);
 	event = begin_event(&d, &key, operation, cgroup);

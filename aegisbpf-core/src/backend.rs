@@ -47,7 +47,15 @@ pub enum Backend {
     /// executed. It does not see opens through io_uring, by 32-bit system calls, or by the kernel itself (the
     /// dynamic loader that an executed file names), nor opens that failed. The programs read the descriptor after the call,
     /// so a thread that closes or replaces it within those microseconds escapes (counted as a fault if it was closed).
+    ///
+    /// Rules about the network are audited beside it by the programs of [`Backend::Sock`].
     Tracepoint,
+    /// BPF programs attached to a cgroup, which see what its sockets connect to, bind and send to: audit and enforce, rules
+    /// about the network alone. Needs cgroup2, Linux 5.11 and BTF, and no security hooks.
+    ///
+    /// It does not see connections that are accepted, what is received, and sockets that were bound or connected before;
+    /// nor sockets made outside the cgroup. The default is the root cgroup, which has every socket.
+    Sock,
 }
 
 impl fmt::Display for Backend {
@@ -56,6 +64,7 @@ impl fmt::Display for Backend {
             Self::Lsm => "lsm",
             Self::ModifyReturn => "modify_return",
             Self::Tracepoint => "tracepoint",
+            Self::Sock => "sock",
         })
     }
 }

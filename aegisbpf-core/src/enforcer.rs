@@ -12,7 +12,7 @@ use crate::{
     control::{self, About, Applied, Control},
     error::{Error, Result},
     kernel::{
-        Loaded, Sizes, build, heap,
+        Loaded, Sizes, build, capability, heap,
         lock::{self, Lock},
         pins::Pins,
         support,
@@ -99,6 +99,7 @@ pub struct EnforcerBuilder {
     dead_man: Option<Duration>,
     /// What became of the policy, where it was applied on the way.
     applied: Option<Applied>,
+    network_scope: Option<PathBuf>,
 }
 
 impl Default for EnforcerBuilder {
@@ -111,6 +112,7 @@ impl Default for EnforcerBuilder {
             rule_capacity: RULE_CAPACITY,
             backend: None,
             pin: None,
+            network_scope: None,
             dead_man: None,
             applied: None,
         }
@@ -154,6 +156,14 @@ impl EnforcerBuilder {
     /// Default: the first that works, [`Backend::Lsm`] before [`Backend::Tracepoint`].
     pub fn backend(mut self, backend: Backend) -> Self {
         self.backend = Some(backend);
+        self
+    }
+
+    /// Default: the root cgroup, which has every socket of the machine. The directory of the cgroup whose sockets the rules
+    /// about the network hold for, where they are attached to a cgroup ([`Backend::Sock`], also beside
+    /// [`Backend::Tracepoint`]). Security hooks have no such thing: there it is an error.
+    pub fn network_scope(mut self, cgroup: impl Into<PathBuf>) -> Self {
+        self.network_scope = Some(cgroup.into());
         self
     }
 
@@ -299,9 +309,18 @@ impl EnforcerBuilder {
                 .max(2),
         };
         let mode = self.mode.unwrap_or(Mode::Audit);
-        let (backend, loaded) = support::choose(mode, self.backend, sizes)?;
+        let only_network = self.policy.as_ref().is_some_and(capability::is_network);
+        let (backend, loaded) = support::choose(mode, self.backend, sizes, only_network)?;
         heap::give_back();
-        Ok((backend, loaded, sizes))
+        let has_cgroups = matches!(backend, Backend::Tracepoint | Backend::Sock);
+        if self.network_scope.is_some() && !has_cgroups {
+            return Err(Error::unsupported(
+                "holding the rules about the network to one cgroup",
+                format!("the {backend} backend attaches to no cgroup"),
+                "name the cgroup in the rules ([cgroup_deny_ip], [cgroup_deny_port]), or use Backend::Sock",
+            ));
+        }
+        Ok((backend, loaded.within(self.network_scope.clone()), sizes))
     }
 
     /// Makes a set of pins aside, without policy and without hooks.
@@ -317,6 +336,7 @@ impl EnforcerBuilder {
                 build: build(backend),
                 ring_buffer_bytes: sizes.ring_buffer_bytes,
                 rules: sizes.rules,
+                network_scope: self.network_scope.clone(),
             }
             .write(&staged)
         });

@@ -18,6 +18,9 @@ const REFUSING: [Backend; 2] = [Backend::Lsm, Backend::ModifyReturn];
 type Fact = fn(Backend);
 
 fn main() {
+    if backends::is_a_part_of_a_fact() {
+        return;
+    }
     let mut arguments = Arguments::from_args();
     // One at a time: some count what the whole process holds.
     arguments.test_threads = Some(1);
@@ -75,6 +78,21 @@ fn main() {
             ));
         }
     }
+    for (group, facts) in backends::PROBED {
+        for (name, fact) in *facts {
+            for backend in REFUSING {
+                let name = format!("{}::{group}::{name}", backend_name(backend));
+                trials.push(lone(name, backend, *fact, move || {
+                    missing(backend, Mode::Enforce).or_else(backends::probe::missing)
+                }));
+            }
+        }
+    }
+    for (name, fact) in backends::sock::FACTS {
+        trials.push(lone(format!("sock::{name}"), Backend::Sock, *fact, || {
+            missing(Backend::Sock, Mode::Enforce).or_else(backends::probe::missing)
+        }));
+    }
     trials.push(single(
         "modify_return::is_refused_where_programs_are_skipped",
         || missing(Backend::ModifyReturn, Mode::Enforce),
@@ -109,18 +127,28 @@ fn single(name: &str, lacking: fn() -> Option<String>, fact: fn()) -> Trial {
 }
 
 fn trial(group: &str, name: &str, backend: Backend, mode: Mode, fact: Fact) -> Trial {
-    Trial::ignorable_test(format!("{group}::{name}"), move || {
-        match missing(backend, mode) {
-            Some(reason) => Ok(Completion::ignored_with(reason)),
-            None => {
-                fact(backend);
-                assert_eq!(
-                    common::held_bpf_descriptors(),
-                    0,
-                    "the enforcer is gone, its descriptors are not"
-                );
-                Ok(Completion::Completed)
-            }
+    lone(format!("{group}::{name}"), backend, fact, move || {
+        missing(backend, mode)
+    })
+}
+
+/// A fact that leaves nothing behind, ignored with what it lacks.
+fn lone(
+    name: String,
+    backend: Backend,
+    fact: Fact,
+    lacking: impl FnOnce() -> Option<String> + Send + 'static,
+) -> Trial {
+    Trial::ignorable_test(name, move || match lacking() {
+        Some(reason) => Ok(Completion::ignored_with(reason)),
+        None => {
+            fact(backend);
+            assert_eq!(
+                common::held_bpf_descriptors(),
+                0,
+                "the enforcer is gone, its descriptors are not"
+            );
+            Ok(Completion::Completed)
         }
     })
 }
@@ -133,7 +161,10 @@ fn missing(backend: Backend, mode: Mode) -> Option<String> {
         LazyLock::new(|| common::missing(Backend::Tracepoint, Mode::Audit));
     static MODIFY_RETURN: LazyLock<Option<String>> =
         LazyLock::new(|| common::missing(Backend::ModifyReturn, Mode::Enforce));
+    static SOCK: LazyLock<Option<String>> =
+        LazyLock::new(|| common::missing(Backend::Sock, Mode::Enforce));
     match (backend, mode) {
+        (Backend::Sock, _) => SOCK.clone(),
         (Backend::Lsm, _) => LSM.clone(),
         (Backend::ModifyReturn, _) => MODIFY_RETURN.clone(),
         _ => TRACEPOINT.clone(),

@@ -1,6 +1,10 @@
 //! An enforcer that several processes hold: finding it, taking turns, and mending what a process left that died.
 
-use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use aegisbpf_bpf::abi::ABI_VERSION;
 use serde::{Deserialize, Serialize};
@@ -32,6 +36,8 @@ pub(crate) struct About {
     pub(crate) ring_buffer_bytes: u32,
     /// Rules that can have counters at once.
     pub(crate) rules: u32,
+    /// The cgroup that programs on sockets are attached to, unless it is the root.
+    pub(crate) network_scope: Option<PathBuf>,
 }
 
 impl About {
@@ -67,7 +73,7 @@ impl Control {
     pub(crate) fn from_pins(pins: Pins) -> Result<Self> {
         let about = About::read(&pins)?;
         let maps = Maps::take(&mut Source::Pins(&pins), about.ring_buffer_bytes)?;
-        let loaded = Loaded::open(about.backend, &pins)?;
+        let loaded = Loaded::open(about.backend, &pins, about.network_scope)?;
         let generation = maps.settings()?.generation;
         let kept = read_kept(&pins, generation)?;
         let identity = identity(pins.set())?;

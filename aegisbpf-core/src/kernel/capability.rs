@@ -12,13 +12,13 @@ use crate::{
 /// If not: what is missing, and what to do about it.
 pub fn supports(backend: Backend, _mode: Mode, class: Class) -> Result<(), Unsupported> {
     match class {
-        Class::File | Class::AllowCgroup | Class::CgroupFile | Class::Executable => Ok(()),
-        Class::Network
-        | Class::CgroupNetwork
-        | Class::Comm
-        | Class::Ptrace
-        | Class::ModuleLoad
-        | Class::Bpf => match backend {
+        Class::AllowCgroup | Class::Network | Class::CgroupNetwork => Ok(()),
+        _ if backend == Backend::Sock => Err(Unsupported::new(
+            "the sock backend sees the network alone",
+            "audit files with the tracepoint backend, or enforce with the lsm or modify_return backend",
+        )),
+        Class::File | Class::CgroupFile | Class::Executable => Ok(()),
+        Class::Comm | Class::Ptrace | Class::ModuleLoad | Class::Bpf => match backend {
             Backend::Tracepoint => Err(Unsupported::new(
                 "a tracepoint sees the system call, not the decision that the rule is about",
                 "boot with `bpf` in the kernel's lsm= list, where the lsm backend enforces it, or remove the section",
@@ -42,6 +42,16 @@ pub fn supports(backend: Backend, _mode: Mode, class: Class) -> Result<(), Unsup
             "let IMA appraise by itself (ima_policy= on the kernel's command line), and remove the section",
         )),
     }
+}
+
+/// Is the policy about the network, and about nothing else?
+pub(crate) fn is_network(policy: &Policy) -> bool {
+    let classes = policy.classes();
+    let is_network = |class: &Class| matches!(class, Class::Network | Class::CgroupNetwork);
+    classes.iter().any(is_network)
+        && classes
+            .iter()
+            .all(|class| is_network(class) || *class == Class::AllowCgroup)
 }
 
 /// Refuses a policy with a rule or setting that would not be enforced.
@@ -72,5 +82,16 @@ mod tests {
         }
         assert!(supports(Backend::Tracepoint, Mode::Audit, Class::Ptrace).is_err());
         assert!(supports(Backend::Lsm, Mode::Enforce, Class::Ptrace).is_ok());
+        assert!(supports(Backend::Sock, Mode::Enforce, Class::Network).is_ok());
+        assert!(supports(Backend::Sock, Mode::Enforce, Class::File).is_err());
+    }
+
+    #[test]
+    fn a_policy_about_the_network_has_nothing_else() {
+        let is = |sections: &str| is_network(&format!("version=7\n{sections}").parse().unwrap());
+        assert!(is("[deny_ip]\n10.0.0.1\n[allow_cgroup]\n/a\n"));
+        assert!(!is("[deny_ip]\n10.0.0.1\n[deny_path]\n/etc/shadow\n"));
+        assert!(!is("[allow_cgroup]\n/a\n"));
+        assert!(!is(""));
     }
 }

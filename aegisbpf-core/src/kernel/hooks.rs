@@ -15,6 +15,32 @@ pub(super) enum Place {
     Syscall(&'static str),
     /// A raw tracepoint.
     Raw(&'static str),
+    /// `cgroup/…`: where the sockets of a cgroup name an address.
+    SockAddr(SockAddr),
+}
+
+/// Where a socket names an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SockAddr {
+    Bind4,
+    Bind6,
+    Connect4,
+    Connect6,
+    SendMsg4,
+    SendMsg6,
+}
+
+impl SockAddr {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bind4 => "bind4",
+            Self::Bind6 => "bind6",
+            Self::Connect4 => "connect4",
+            Self::Connect6 => "connect6",
+            Self::SendMsg4 => "sendmsg4",
+            Self::SendMsg6 => "sendmsg6",
+        }
+    }
 }
 
 /// One program of a backend.
@@ -38,6 +64,7 @@ impl Hook {
             Place::Modify(hook) => format!("modify_return/security_{hook}"),
             Place::Syscall(point) => format!("tracepoint/syscalls/{point}"),
             Place::Raw(point) => format!("raw_tp/{point}"),
+            Place::SockAddr(point) => format!("cgroup/{}", point.name()),
         }
     }
 }
@@ -65,7 +92,8 @@ pub(super) fn of(backend: Backend) -> &'static [Hook] {
     match backend {
         Backend::Lsm => LSM,
         Backend::ModifyReturn => &MODIFY_RETURN,
-        Backend::Tracepoint => TRACEPOINT,
+        Backend::Tracepoint => &BESIDE_TRACEPOINTS,
+        Backend::Sock => SOCK,
     }
 }
 
@@ -105,6 +133,23 @@ static MODIFY_RETURN: LazyLock<Vec<Hook>> = LazyLock::new(|| {
     };
     LSM.iter().map(moved).collect()
 });
+
+/// Files by tracepoints, the network by programs on the cgroup.
+static BESIDE_TRACEPOINTS: LazyLock<Vec<Hook>> =
+    LazyLock::new(|| TRACEPOINT.iter().chain(SOCK).copied().collect());
+
+const fn sock(point: SockAddr, program: &'static str, need: Need) -> Hook {
+    hook(program, Place::SockAddr(point), need)
+}
+
+const SOCK: &[Hook] = &[
+    sock(SockAddr::Bind4, "bind4", Need::Inward),
+    sock(SockAddr::Bind6, "bind6", Need::Inward),
+    sock(SockAddr::Connect4, "connect4", Need::Outward),
+    sock(SockAddr::Connect6, "connect6", Need::Outward),
+    sock(SockAddr::SendMsg4, "sendmsg4", Need::Outward),
+    sock(SockAddr::SendMsg6, "sendmsg6", Need::Outward),
+];
 
 const TRACEPOINT: &[Hook] = &[
     optional("exit_open", Place::Syscall("sys_exit_open"), Need::Files),

@@ -1,9 +1,15 @@
 //! What holds programs to their hooks: descriptors that end with this process, or pins that do not.
 
-use std::{io, path::PathBuf, thread};
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    thread,
+};
 
 use aya::programs::{
-    Program, ProgramError,
+    CgroupAttachMode, Program, ProgramError,
+    cgroup_sock_addr::CgroupSockAddrLink,
     fexit::FExitLink,
     links::{FdLink, PinnedLink},
     lsm::LsmLink,
@@ -15,7 +21,10 @@ use super::{
     hooks::{Hook, Place},
     pins,
 };
-use crate::error::{Error, Result};
+use crate::{
+    cgroup::CgroupTree,
+    error::{Error, Result},
+};
 
 /// The hooks that are attached.
 pub(super) enum Links {
@@ -31,14 +40,15 @@ pub(super) enum Link {
     Modify(FExitLink),
     Syscall(TracePointLink),
     Raw(RawTracePointLink),
+    SockAddr(CgroupSockAddrLink),
 }
 
 impl Link {
-    /// Attaches `program` where `hook` says.
+    /// Attaches `program` where `hook` says; what goes to a cgroup, to the one at `scope` or else to the root.
     ///
     /// # Errors
     /// If the kernel refuses.
-    pub(super) fn attach(program: &mut Program, hook: &Hook) -> Result<Self> {
+    pub(super) fn attach(program: &mut Program, hook: &Hook, scope: Option<&Path>) -> Result<Self> {
         let attached = match (program, hook.place) {
             (Program::Lsm(p), Place::Lsm(_)) => {
                 p.attach().and_then(|id| p.take_link(id)).map(Self::Lsm)
@@ -54,6 +64,13 @@ impl Link {
                 .attach(point)
                 .and_then(|id| p.take_link(id))
                 .map(Self::Raw),
+            (Program::CgroupSockAddr(p), Place::SockAddr(_)) => {
+                let cgroup = cgroup(scope)?;
+                // A link leaves others their programs there, whatever the mode: each is asked, one refusal is enough.
+                p.attach(cgroup, CgroupAttachMode::Single)
+                    .and_then(|id| p.take_link(id))
+                    .map(Self::SockAddr)
+            }
             _ => Err(ProgramError::UnexpectedProgramType),
         };
         attached.map_err(|e| Error::kernel(format!("attaching {}", hook.name()), e))
@@ -66,8 +83,26 @@ impl Link {
             Self::Modify(link) => link.into(),
             Self::Raw(link) => link.into(),
             Self::Syscall(link) => link.try_into()?,
+            Self::SockAddr(link) => link.try_into()?,
         })
     }
+}
+
+/// The directory of the cgroup that programs are attached to.
+fn cgroup(scope: Option<&Path>) -> Result<File> {
+    let path = match scope {
+        Some(path) => path.to_owned(),
+        None => CgroupTree::find()
+            .map_err(|e| Error::Unsupported {
+                what: "attaching the rules about the network to a cgroup".into(),
+                reason: "no cgroup2 file system is mounted".into(),
+                remedy: "mount -t cgroup2 none /sys/fs/cgroup/unified".into(),
+                source: Some(e.into()),
+            })?
+            .root()
+            .to_owned(),
+    };
+    File::open(&path).map_err(|e| Error::kernel(format!("opening {}", path.display()), e))
 }
 
 impl Links {

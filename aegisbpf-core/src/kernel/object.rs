@@ -1,6 +1,9 @@
 //! Loading a backend's object, and attaching and detaching its programs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use aegisbpf_bpf::names;
 use aya::{
@@ -32,6 +35,8 @@ pub(crate) struct Loaded {
     programs: Programs,
     hooks: Vec<Hook>,
     links: Links,
+    /// The directory of the cgroup that programs on sockets are attached to, unless it is the root.
+    scope: Option<PathBuf>,
 }
 
 /// How large the maps are made that cannot grow.
@@ -73,6 +78,7 @@ impl Loaded {
                 programs: Programs::Object(ebpf, beside),
                 hooks,
                 links: Links::Held(Vec::new()),
+                scope: None,
             });
         }
         for hook in &hooks {
@@ -81,6 +87,7 @@ impl Loaded {
                 (Program::Lsm(lsm), Place::Lsm(name)) => lsm.load(name, &btf),
                 (Program::TracePoint(point), _) => point.load(),
                 (Program::RawTracePoint(point), _) => point.load(),
+                (Program::CgroupSockAddr(sock), _) => sock.load(),
                 _ => Err(ProgramError::UnexpectedProgramType),
             };
             verified.map_err(|e| refused(e.into(), &hook.name()))?;
@@ -89,19 +96,27 @@ impl Loaded {
             programs: Programs::Object(ebpf, BTreeMap::new()),
             hooks,
             links: Links::Held(Vec::new()),
+            scope: None,
         })
+    }
+
+    /// Lets programs on sockets see those of one cgroup alone.
+    pub(crate) fn within(mut self, scope: Option<PathBuf>) -> Self {
+        self.scope = scope;
+        self
     }
 
     /// Opens what [`Loaded::pin`] left, from any process.
     ///
     /// # Errors
     /// If something of it is not there.
-    pub(crate) fn open(backend: Backend, pins: &Pins) -> Result<Self> {
+    pub(crate) fn open(backend: Backend, pins: &Pins, scope: Option<PathBuf>) -> Result<Self> {
         let hooks = hooks::of(backend).to_vec();
         Ok(Self {
             programs: Programs::open(pins, &hooks)?,
             hooks,
             links: Links::Pinned(pins.links()),
+            scope,
         })
     }
 
@@ -185,9 +200,10 @@ impl Loaded {
         }
         let needs_tracefs = missing.iter().any(|h| matches!(h.place, Place::Syscall(_)));
         let (programs, links) = (&mut self.programs, &mut self.links);
+        let scope = self.scope.as_deref();
         let attach_all = || {
             for hook in missing {
-                match Link::attach(programs.get_mut(hook.program)?, &hook) {
+                match Link::attach(programs.get_mut(hook.program)?, &hook, scope) {
                     Ok(link) => links.hold(hook, link)?,
                     Err(_) if hook.optional => {}
                     Err(e) => return Err(e),
@@ -290,7 +306,7 @@ fn object(backend: Backend) -> &'static [u8] {
     match backend {
         Backend::Lsm => aegisbpf_bpf::AEGIS,
         Backend::ModifyReturn => aegisbpf_bpf::MODIFY,
-        Backend::Tracepoint => aegisbpf_bpf::OBSERVE,
+        Backend::Tracepoint | Backend::Sock => aegisbpf_bpf::OBSERVE,
     }
 }
 

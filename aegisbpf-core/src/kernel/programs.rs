@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use aegisbpf_bpf::names;
 use aya::{
     Ebpf,
-    programs::{FExit, Lsm, Program, ProgramError, RawTracePoint, TracePoint},
+    programs::{
+        CgroupSockAddr, CgroupSockAddrAttachType, FExit, Lsm, Program, ProgramError, RawTracePoint,
+        TracePoint,
+    },
 };
 
 use super::{
-    hooks::{Hook, Place},
+    hooks::{Hook, Place, SockAddr},
     pins::Pins,
 };
 use crate::error::{Error, Result};
@@ -36,6 +39,9 @@ impl Programs {
                 Place::Modify(_) => FExit::from_pin(path).map(Program::FExit),
                 Place::Syscall(_) => TracePoint::from_pin(path).map(Program::TracePoint),
                 Place::Raw(_) => RawTracePoint::from_pin(path).map(Program::RawTracePoint),
+                Place::SockAddr(point) => {
+                    CgroupSockAddr::from_pin(path, attach_type(point)).map(Program::CgroupSockAddr)
+                }
             };
             programs.insert(hook.program, opened.map_err(|e| missing(hook.program, e))?);
         }
@@ -66,6 +72,17 @@ impl Programs {
                 "it is not in the embedded object",
             )
         })
+    }
+}
+
+fn attach_type(point: SockAddr) -> CgroupSockAddrAttachType {
+    match point {
+        SockAddr::Bind4 => CgroupSockAddrAttachType::Bind4,
+        SockAddr::Bind6 => CgroupSockAddrAttachType::Bind6,
+        SockAddr::Connect4 => CgroupSockAddrAttachType::Connect4,
+        SockAddr::Connect6 => CgroupSockAddrAttachType::Connect6,
+        SockAddr::SendMsg4 => CgroupSockAddrAttachType::UDPSendMsg4,
+        SockAddr::SendMsg6 => CgroupSockAddrAttachType::UDPSendMsg6,
     }
 }
 

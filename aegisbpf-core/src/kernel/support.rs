@@ -66,26 +66,35 @@ pub fn checks() -> Vec<Check> {
         backend(Backend::Lsm, "programs-lsm"),
         backend(Backend::ModifyReturn, "programs-modify-return"),
         backend(Backend::Tracepoint, "programs-tracepoint"),
+        backend(Backend::Sock, "programs-sock"),
     ]
 }
 
-/// The backend to use for `mode`: the wanted one, or the first that works.
+/// The backend to use for `mode`: the wanted one, or the first that works. Rules about the network alone can be enforced
+/// where others cannot.
 pub(crate) fn choose(
     mode: Mode,
     wanted: Option<Backend>,
     sizes: Sizes,
+    only_network: bool,
 ) -> Result<(Backend, Loaded)> {
     match (wanted, mode) {
         (Some(Backend::Tracepoint), Mode::Enforce) => Err(audit_only()),
         (Some(Backend::Tracepoint), Mode::Audit) => load(Backend::Tracepoint, sizes),
         (Some(Backend::Lsm), _) => load_lsm(sizes),
         (Some(Backend::ModifyReturn), _) => load(Backend::ModifyReturn, sizes),
+        (Some(Backend::Sock), _) => load(Backend::Sock, sizes),
         // What the first had to say is what helps: it is the one that a reboot would give.
-        (None, Mode::Enforce) => load_lsm(sizes).or_else(|lsm| {
-            let found = load(Backend::ModifyReturn, sizes).map_err(|_| lsm)?;
-            never_skipped()?;
-            Ok(found)
-        }),
+        (None, Mode::Enforce) => load_lsm(sizes)
+            .or_else(|lsm| {
+                let found = load(Backend::ModifyReturn, sizes).map_err(|_| lsm)?;
+                never_skipped()?;
+                Ok(found)
+            })
+            .or_else(|refusal| match only_network {
+                true => load(Backend::Sock, sizes).map_err(|_| refusal),
+                false => Err(refusal),
+            }),
         (None, Mode::Audit) => load_lsm(sizes)
             .or_else(|_| load(Backend::ModifyReturn, sizes))
             .or_else(|_| load(Backend::Tracepoint, sizes)),
@@ -315,6 +324,10 @@ fn backend(backend: Backend, name: &'static str) -> Check {
                 }
                 Backend::Tracepoint => {
                     "run as root on Linux 5.11 or newer with CONFIG_BPF_EVENTS=y".into()
+                }
+                Backend::Sock => {
+                    "without this and without security hooks, rules about the network cannot be had"
+                        .into()
                 }
             },
         },

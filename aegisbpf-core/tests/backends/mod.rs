@@ -3,7 +3,13 @@
 mod audit;
 mod decide;
 mod enforce;
+mod exec;
+mod network;
 mod observe;
+pub(crate) mod probe;
+pub(crate) mod sock;
+mod subjects;
+mod toggles;
 
 use crate::Fact;
 
@@ -80,10 +86,27 @@ pub(crate) const BOTH: &[(&str, Fact)] = &[
     ),
     ("ten_thousand_rules_apply", audit::ten_thousand_rules_apply),
     (
+        "seventy_thousand_threads_leave_nothing_behind",
+        subjects::seventy_thousand_threads_leave_nothing_behind,
+    ),
+    (
         "hook_runs_are_counted_on_request_only",
         audit::hook_runs_are_counted_on_request_only,
     ),
 ];
+
+/// What the probes show, in files of their own: by group.
+pub(crate) const PROBED: &[(&str, &[(&str, Fact)])] = &[
+    ("network", network::FACTS),
+    ("subjects", subjects::FACTS),
+    ("exec", exec::FACTS),
+    ("toggles", toggles::FACTS),
+];
+
+/// Another process that a fact needs, which is this program too: says whether it was one, and is done.
+pub(crate) fn is_a_part_of_a_fact() -> bool {
+    subjects::be_the_threads() || toggles::be_another_run()
+}
 
 /// What only tracepoints show.
 pub(crate) const TRACEPOINT: &[(&str, Fact)] = &[(
