@@ -161,14 +161,26 @@ impl EmptyHook {
     /// # Errors
     /// If this kernel does not load or attach it.
     pub fn attach() -> Result<Self> {
+        Self::on("file_open", names::EMPTY)
+    }
+
+    /// As an LSM program on `socket_connect`.
+    ///
+    /// # Errors
+    /// If this kernel does not load or attach it.
+    pub fn connect() -> Result<Self> {
+        Self::on("socket_connect", names::EMPTY_CONNECT)
+    }
+
+    fn on(hook: &str, name: &str) -> Result<Self> {
         let btf = types()?;
         let failed = |e: aya::EbpfError| Error::kernel("loading the object", e);
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&btf))
             .load(aegisbpf_bpf::AEGIS)
             .map_err(failed)?;
-        let lsm: &mut Lsm = program(&mut ebpf, names::EMPTY)?;
-        lsm.load("file_open", &btf).map_err(refused)?;
+        let lsm: &mut Lsm = program(&mut ebpf, name)?;
+        lsm.load(hook, &btf).map_err(refused)?;
         lsm.attach().map_err(refused)?;
         Ok(Self {
             _ebpf: Some(ebpf),

@@ -104,7 +104,8 @@ pub(crate) fn a_name_is_the_executed_files_own(backend: Backend) {
     assert_eq!(errno(&by_descriptor), EPERM);
     let execveat = format!(
         "open(my $f, '<', '{}') or exit 98; my ($e, $n) = ('', 'prog'); \
-         syscall(322, fileno($f), $e, pack('p Q', $n, 0), pack('Q', 0), 0x1000); end(0)",
+         my ($argv, $envp) = (pack('p Q', $n, 0), pack('Q', 0)); \
+         syscall(322, fileno($f), $e, $argv, $envp, 0x1000); end(0)",
         denied.display()
     );
     assert_eq!(errno(&execveat), EPERM);
