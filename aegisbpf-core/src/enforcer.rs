@@ -253,6 +253,9 @@ impl EnforcerBuilder {
         if self.mode.is_none() {
             self.mode = Some(Control::pinned_mode(pins)?);
         }
+        if self.network_scope.is_none() {
+            self.network_scope = About::read(pins)?.network_scope;
+        }
         self.make_set(pins)?;
         let policy = self.policy.take();
         let (control, applied) = control::succeed(pins, policy.as_ref()).inspect_err(|_| {
@@ -273,7 +276,8 @@ impl EnforcerBuilder {
         };
         let rules = self.policy.as_ref().map_or(0, |p| p.rules().len());
         let room = rules <= about.rules as usize / 2;
-        Ok(backend && can_refuse && ring && room && about.build == build(about.backend))
+        let scope = self.network_scope.is_none() || self.network_scope == about.network_scope;
+        Ok(backend && can_refuse && ring && room && scope && about.build == build(about.backend))
     }
 
     /// Tells a loaded enforcer what this builder was told.
