@@ -8,6 +8,10 @@ mod across;
 #[path = "run/audit.rs"]
 mod audit;
 mod common;
+#[path = "run/enforce.rs"]
+mod enforce;
+#[path = "run/journey.rs"]
+mod journey;
 #[path = "run/prometheus.rs"]
 mod prometheus;
 #[path = "run/rules.rs"]
@@ -21,40 +25,37 @@ mod unprivileged;
 
 use std::sync::LazyLock;
 
+use aegisbpf_core::{Enforcer, Error, Mode};
 use libtest_mimic::{Arguments, Completion, Trial};
 
 /// Why a fact cannot be shown here.
 type Missing = fn() -> Option<String>;
+/// What is shown, by name.
+type Facts = &'static [(&'static str, fn())];
 
 fn main() {
     let mut arguments = Arguments::from_args();
     // One at a time: they look at what is left on the machine.
     arguments.test_threads = Some(1);
-    let audit = audit::FACTS.iter().map(|fact| ("audit", fact));
-    let across = across::FACTS.iter().map(|fact| ("across", fact));
-    let prometheus = prometheus::FACTS.iter().map(|fact| ("prometheus", fact));
-    let metrics = prometheus::OTHERS.iter().map(|fact| ("metrics", fact));
-    let rules = rules::FACTS.iter().map(|fact| ("rules", fact));
-    let seed = seed::FACTS.iter().map(|fact| ("seed", fact));
-    let service = service::FACTS.iter().map(|fact| ("service", fact));
-    let unprivileged = unprivileged::FACTS
+    let groups: &[(&str, Missing, Facts)] = &[
+        ("audit", no_kernel, audit::FACTS),
+        ("across", no_kernel, across::FACTS),
+        ("rules", no_kernel, rules::FACTS),
+        ("seed", no_kernel, seed::FACTS),
+        ("journey", no_kernel, journey::AUDIT),
+        ("metrics", no_kernel, prometheus::OTHERS),
+        ("prometheus", prometheus::missing, prometheus::FACTS),
+        ("service", no_kernel, service::FACTS),
+        ("unprivileged", unprivileged::missing, unprivileged::FACTS),
+        ("gate", enforce::gate_missing, enforce::GATE),
+        ("enforce", enforce::missing, enforce::FACTS),
+        ("enforce_journey", enforce::missing, journey::ENFORCE),
+    ];
+    let trials: Vec<_> = groups
         .iter()
-        .map(|fact| ("unprivileged", fact));
-    let trials: Vec<_> = audit
-        .chain(across)
-        .chain(rules)
-        .chain(seed)
-        .chain(metrics)
-        .chain(prometheus)
-        .chain(service)
-        .chain(unprivileged)
-        .map(|(group, (name, fact))| {
-            let missing: Missing = match group {
-                "prometheus" => prometheus::missing,
-                "unprivileged" => unprivileged::missing,
-                _ => no_kernel,
-            };
-            trial(format!("{group}::{name}"), missing, *fact)
+        .flat_map(|(group, missing, facts)| {
+            let facts = facts.iter();
+            facts.map(move |(name, fact)| trial(format!("{group}::{name}"), *missing, *fact))
         })
         .collect();
     assert!(!trials.is_empty(), "an empty list of tests proves nothing");
@@ -71,15 +72,16 @@ fn trial(name: String, missing: Missing, fact: fn()) -> Trial {
     })
 }
 
-/// Why nothing can be audited here; asked once, and of the library, so that a fault of the command is no excuse.
+/// Why nothing can be audited here; asked of the library, so that a fault of the command is no excuse.
 fn no_kernel() -> Option<String> {
-    static MISSING: LazyLock<Option<String>> =
-        LazyLock::new(|| match aegisbpf_core::Enforcer::builder().load() {
-            Ok(_) => None,
-            Err(error @ aegisbpf_core::Error::Unsupported { .. }) => {
-                Some(error.chain().replace('\n', "; "))
-            }
-            Err(error) => panic!("{}", error.chain()),
-        });
+    static MISSING: LazyLock<Option<String>> = LazyLock::new(|| cannot(Mode::Audit));
     MISSING.clone()
+}
+
+fn cannot(mode: Mode) -> Option<String> {
+    match Enforcer::builder().mode(mode).load() {
+        Ok(_) => None,
+        Err(error @ Error::Unsupported { .. }) => Some(error.chain().replace('\n', "; ")),
+        Err(error) => panic!("{}", error.chain()),
+    }
 }

@@ -76,14 +76,20 @@ impl Stage {
 
     #[track_caller]
     pub(crate) fn with(more: &[&str]) -> Self {
+        Self::run(&[&["--audit"], more].concat())
+    }
+
+    #[track_caller]
+    pub(crate) fn run(args: &[&str]) -> Self {
         let scene = Scene::new();
-        let mut command = scene.verb(&["run", "--audit"]);
+        let mut command = scene.verb(&["run"]);
         command
-            .args(more)
+            .args(args)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut run = Running::start(command);
-        run.says("aegisbpf: audit by ");
+        let mode = args[0].trim_start_matches('-');
+        run.says(&format!("aegisbpf: {mode} by "));
         Self { scene, run }
     }
 
