@@ -4,7 +4,7 @@ use std::{io, process::ExitCode};
 
 use aegisbpf_core::{Error, PolicyFileError};
 
-use crate::out::say;
+use crate::{out::say, policy::draw};
 
 /// The operation failed.
 const FAILED: u8 = 1;
@@ -68,7 +68,12 @@ pub(crate) fn code(outcome: Result<(), Failure>) -> ExitCode {
         Err(Failure::Told(Told::Policy)) => POLICY,
         Err(Failure::Told(Told::Host)) => UNSUPPORTED,
         Err(failure) => {
-            say(format_args!("aegisbpf: {}", message(&failure)));
+            match &failure {
+                Failure::Core(
+                    Error::Policy(problems) | Error::PolicyFile(PolicyFileError::Invalid(problems)),
+                ) => draw(problems),
+                _ => say(format_args!("aegisbpf: {}", message(&failure))),
+            }
             match &failure {
                 Failure::Usage(_) => USAGE,
                 Failure::Core(error) => of(error),

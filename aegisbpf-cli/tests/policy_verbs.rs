@@ -67,7 +67,7 @@ fn explain_knows_who_it_is() {
     assert!(by([&"--cgroup", &"/other.slice"]).starts_with("denied by "));
     assert!(by([&"--exec", &"/usr/bin/backup"]).starts_with("allowed by "));
     let done = run([&"policy", &"explain", &file, &secret, &"--cgroup", &"ok"]);
-    assert_eq!(done.code, Some(1));
+    assert_eq!(done.code, Some(2));
     assert!(
         done.err.contains("write its path from the cgroup root"),
         "{done:?}"
@@ -91,7 +91,7 @@ fn explain_is_about_peers_and_whole_operations_too() {
     );
     assert_eq!(
         run([&"policy", &"explain", &file, &"--connect", &"192.0.2.7"]).code,
-        Some(1)
+        Some(2)
     );
     assert_eq!(run([&"policy", &"explain", &file]).code, Some(2));
 }

@@ -35,10 +35,13 @@ fn main() {
     assert!(same);
 }
 
+/// The n-th entry of a section.
+type Entry = fn(usize) -> String;
+
 /// Eight kinds of rules, the same number of each.
 fn text(rules: usize) -> String {
     let mut text = String::from("version=7\n");
-    let sections: [(&str, fn(usize) -> String); 8] = [
+    let sections: [(&str, Entry); 8] = [
         ("deny_path", |n| {
             format!("/srv/tenant-{}/secrets/key-{n}.pem # key {n}", n / 100)
         }),

@@ -645,3 +645,11 @@ fn what_is_not_supported_is_refused_or_dropped_loudly() {
     );
     assert!(rest.refusals(supported).is_empty());
 }
+
+#[test]
+fn a_problem_of_a_rule_is_as_long_as_the_entry_is_written() {
+    use aegisbpf_core::policy::Unsupported;
+    let policy = parse(7, "deny_inode", "8:1:12 # a label").unwrap();
+    let refusals = policy.refusals(|_| Err(Unsupported::new("the reason", "the remedy")));
+    assert_eq!(refusals.iter().next().unwrap().length, 6);
+}

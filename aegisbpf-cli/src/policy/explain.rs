@@ -91,7 +91,7 @@ fn access(args: &ExplainArgs) -> Result<Access, Failure> {
     } else if let Some(peer) = &args.connect {
         let (peer, proto) = protocol(peer)?;
         let Ok(peer) = peer.parse::<SocketAddr>() else {
-            return Err(Failure::said(format!(
+            return Err(Failure::Usage(format!(
                 "{peer} is not an address and a port: write `192.0.2.1:443`, `[2001:db8::1]:443` or `192.0.2.1:53/udp`"
             )));
         };
@@ -99,7 +99,7 @@ fn access(args: &ExplainArgs) -> Result<Access, Failure> {
     } else if let Some(port) = &args.bind {
         let (port, proto) = protocol(port)?;
         let Ok(port) = port.parse() else {
-            return Err(Failure::said(format!(
+            return Err(Failure::Usage(format!(
                 "{port} is not a port: write `8080` or `53/udp`"
             )));
         };
@@ -123,7 +123,7 @@ fn access(args: &ExplainArgs) -> Result<Access, Failure> {
 /// Under its own name and the one that links lead to; a missing one below its real directory.
 fn file(path: &Path, execute: bool) -> Result<Access, Failure> {
     let absolute = std::path::absolute(path)
-        .map_err(|e| Failure::said(format!("{} is no path: {e}", path.display())))?;
+        .map_err(|e| Failure::Usage(format!("{} is no path: {e}", path.display())))?;
     let mut access = match execute {
         true => Access::exec(&absolute),
         false => Access::file(&absolute),
@@ -148,7 +148,7 @@ fn protocol(text: &str) -> Result<(&str, Proto), Failure> {
         None => Ok((text, Proto::Any)),
         Some((text, "tcp")) => Ok((text, Proto::Tcp)),
         Some((text, "udp")) => Ok((text, Proto::Udp)),
-        Some((_, other)) => Err(Failure::said(format!(
+        Some((_, other)) => Err(Failure::Usage(format!(
             "{other} is not a protocol: write `tcp` or `udp`"
         ))),
     }
@@ -160,7 +160,7 @@ fn in_cgroup(access: Access, cgroup: &str) -> Result<Access, Failure> {
     let mut access = access;
     let path = match cgroup.strip_prefix("cgid:") {
         None if !cgroup.starts_with('/') => {
-            return Err(Failure::said(format!(
+            return Err(Failure::Usage(format!(
                 "{cgroup} is no cgroup: write its path from the cgroup root, or `cgid:N`"
             )));
         }
@@ -174,7 +174,7 @@ fn in_cgroup(access: Access, cgroup: &str) -> Result<Access, Failure> {
         Some(id) => {
             let id: u64 = id
                 .parse()
-                .map_err(|_| Failure::said(format!("{cgroup} is no cgroup id: write `cgid:N`")))?;
+                .map_err(|_| Failure::Usage(format!("{cgroup} is no cgroup id: write `cgid:N`")))?;
             let path = tree
                 .as_ref()
                 .and_then(|tree| tree.paths(&BTreeSet::from([id])).remove(&id));

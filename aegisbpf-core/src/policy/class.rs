@@ -9,6 +9,7 @@ use super::Policy;
 use super::problem::{Problems, Span};
 use super::rule::Rule;
 use super::section::Kind;
+use super::text::chars;
 
 /// The kinds of enforcement. Each is either there on a host or not; see [`Policy::refusals`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -161,7 +162,12 @@ impl Policy {
         for (section, class, origin) in self.settings.iter() {
             let header = || Span {
                 origin: origin.clone(),
-                length: 0,
+                // A path among the settings is pointed at by its first character.
+                length: if section == "scan_paths" {
+                    1
+                } else {
+                    chars(section) + 2
+                },
             };
             count(section, class, &header);
         }

@@ -221,6 +221,9 @@ pub struct Rule {
     pub tags: Tags,
     /// Where it is written.
     pub origin: Origin,
+    /// How many characters the entry has there. The canonical spelling may have more or fewer.
+    #[serde(skip)]
+    pub(super) length: u32,
 }
 
 impl Rule {
@@ -298,10 +301,9 @@ impl Rule {
 
     /// The rule's own text.
     pub(crate) fn span(&self) -> Span {
-        let length = u32::try_from(self.entry().chars().count()).unwrap_or(u32::MAX);
         Span {
             origin: self.origin.clone(),
-            length,
+            length: self.length,
         }
     }
 

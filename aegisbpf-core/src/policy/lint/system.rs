@@ -137,8 +137,12 @@ pub(super) fn lint(rules: &[Rule], problems: &mut Problems) {
 
 /// Whether a file is needed, itself or as one of a needed directory.
 fn needed(path: &Path) -> Option<(&Path, Need)> {
+    // Rules' paths are in one spelling, so bytes tell what parts would, for every rule of a large policy.
+    let bytes = path.as_os_str().as_encoded_bytes();
     let held = |needed: &str| {
-        path == Path::new(needed) || path.starts_with(needed) && !WHOLE_ONLY.contains(&needed)
+        bytes.strip_prefix(needed.as_bytes()).is_some_and(|rest| {
+            rest.is_empty() || rest.starts_with(b"/") && !WHOLE_ONLY.contains(&needed)
+        })
     };
     let program = |dir: &str| path.parent() == Some(Path::new(dir));
     if ["/bin", "/usr/bin", "/sbin", "/usr/sbin"]

@@ -20,7 +20,7 @@ use super::problem::{Problems, quote};
 use super::rule::{Effect, Operation, Rule, Subject};
 use super::section::{Kind, NEWEST};
 use super::settings::{ScanPath, Settings};
-use super::text::{Part, split_label};
+use super::text::{Part, chars, split_label};
 
 /// Texts on their way to a policy.
 pub(super) struct Builder<'l> {
@@ -135,6 +135,7 @@ impl<'l> Builder<'l> {
             note: label.note,
             tags: label.tags,
             origin: part.origin(),
+            length: chars(part.text),
         };
         let rules = &mut self.rules;
         let hash = |rule: &Rule| self.hasher.hash_one(rule.meaning());
