@@ -58,6 +58,8 @@ pub enum Worker {
 #[derive(Debug)]
 pub struct Clients<C> {
     clients: Vec<C>,
+    /// How many operations each one's connection has done, in whatever block.
+    ages: Vec<u64>,
     worker: Worker,
     lifetime: u64,
 }
@@ -67,6 +69,7 @@ impl<C: Client> Clients<C> {
     #[must_use]
     pub fn new(clients: Vec<C>, worker: Worker, lifetime: u64) -> Self {
         Self {
+            ages: vec![0; clients.len()],
             clients,
             worker,
             lifetime,
@@ -98,7 +101,8 @@ impl<C: Client> Clients<C> {
             let threads: Vec<_> = self
                 .clients
                 .iter_mut()
-                .map(|client| {
+                .zip(&mut self.ages)
+                .map(|(client, age)| {
                     let send = send.clone();
                     scope.spawn(move || {
                         // Timers of this thread fire when they are due. Refusal costs only lag, which is judged.
@@ -106,7 +110,7 @@ impl<C: Client> Clients<C> {
                         let clock = CpuClock::of_this_thread();
                         // The receiver waits for all of these.
                         let _ = send.send(clock);
-                        let tally = shared.work(client);
+                        let tally = shared.work(client, age);
                         (tally, clock.read())
                     })
                 })
@@ -175,9 +179,8 @@ struct Shared<'a> {
 
 impl Shared<'_> {
     /// One client's share of the block.
-    fn work(&self, client: &mut impl Client) -> Tally {
+    fn work(&self, client: &mut impl Client, age: &mut u64) -> Tally {
         let mut tally = Tally::default();
-        let mut done = 0;
         let mut free_since = self.start;
         loop {
             let due = {
@@ -206,10 +209,11 @@ impl Shared<'_> {
                 let middle = self.opens + self.block.window / 2;
                 tally.first_half += u64::from(outcome.is_ok() && now < middle);
             }
-            done += 1;
+            *age += 1;
             let mut renewed = Ok(());
-            if done % self.lifetime == 0 || outcome.is_err() {
+            if *age >= self.lifetime || outcome.is_err() {
                 renewed = client.reconnect();
+                *age = 0;
             }
             if let (Err(class), true) = (&renewed, counts) {
                 tally.error(class);

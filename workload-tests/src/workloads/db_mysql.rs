@@ -41,7 +41,7 @@ const ROWS: u32 = 100_000;
 const RANGE: u32 = 100;
 const CLIENTS: usize = 4;
 /// Transactions of one connection.
-const LIFETIME: u64 = 200;
+const LIFETIME: u64 = 50;
 /// A transaction that lost against another one is done again, as applications do, so often.
 const RETRIES: u32 = 10;
 /// SQLSTATE of a transaction that lost.

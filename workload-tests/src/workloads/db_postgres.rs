@@ -37,7 +37,7 @@ const USERS: [&str; 2] = ["postgres", "nobody"];
 const BRANCHES: i32 = 5;
 const CLIENTS: usize = 4;
 /// Transactions of one connection: PostgreSQL starts a process for each, which opens a few dozen files.
-const LIFETIME: u64 = 200;
+const LIFETIME: u64 = 50;
 /// A socket's path may have 107 characters.
 const SOCKET_LIMIT: usize = 107;
 
