@@ -40,6 +40,8 @@ impl Fingerprint {
                 "enforcer",
                 Some(format!("{} {}", plan.guard.name, plan.guard.version)),
             ),
+            // The embedded workloads are built with us: unoptimised ones are other workloads.
+            ("build", Some(build().to_owned())),
             ("backend", Some(plan.guard.backend.clone())),
             ("mode", Some(plan.guard.mode.clone())),
             ("policy", Some(plan.guard.policy_sha256.clone())),
@@ -101,6 +103,14 @@ pub fn cpus() -> u32 {
         })
         .count();
     u32::try_from(count).unwrap_or(u32::MAX).max(1)
+}
+
+fn build() -> &'static str {
+    if cfg!(debug_assertions) {
+        "with debug assertions"
+    } else {
+        "release"
+    }
 }
 
 fn text(path: impl AsRef<Path>) -> Option<String> {
