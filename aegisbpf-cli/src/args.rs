@@ -1,5 +1,6 @@
 //! What can be typed. Definitions only, one file for each group of verbs.
 
+mod measure;
 mod online;
 mod policy;
 mod rules;
@@ -10,7 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use self::{online::*, policy::*, rules::*, run::*, watch::*};
+pub(crate) use self::{measure::*, online::*, policy::*, rules::*, run::*, watch::*};
 
 /// Deny or audit access to sensitive files in the kernel, and know what it costs.
 #[derive(Parser)]
@@ -71,6 +72,8 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: EmergencyVerb,
     },
+    /// Measure what an enforcer costs on your own command or service
+    Measure(Box<MeasureArgs>),
     /// Say what this host can do, one check a line
     Doctor(DoctorArgs),
     /// Write the man pages or a shell's completions

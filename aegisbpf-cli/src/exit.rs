@@ -17,6 +17,11 @@ const UNSUPPORTED: u8 = 4;
 /// No enforcer is running.
 const NOT_RUNNING: u8 = 5;
 
+/// A measurement's verdict is FAIL.
+const TOO_DEAR: u8 = 6;
+/// A measurement's verdict is INCONCLUSIVE or INVALID.
+const UNRESOLVED: u8 = 7;
+
 /// Why a verb did not succeed.
 pub(crate) enum Failure {
     /// The library said why.
@@ -37,6 +42,10 @@ pub(crate) enum Told {
     Policy,
     /// The host lacks something without which nothing works.
     Host,
+    /// The enforcer costs more than is allowed.
+    TooDear,
+    /// A measurement could not tell.
+    Unresolved,
 }
 
 impl Failure {
@@ -67,6 +76,8 @@ pub(crate) fn code(outcome: Result<(), Failure>) -> ExitCode {
         }
         Err(Failure::Told(Told::Policy)) => POLICY,
         Err(Failure::Told(Told::Host)) => UNSUPPORTED,
+        Err(Failure::Told(Told::TooDear)) => TOO_DEAR,
+        Err(Failure::Told(Told::Unresolved)) => UNRESOLVED,
         Err(failure) => {
             match &failure {
                 Failure::Core(

@@ -8,6 +8,7 @@ mod events;
 mod exit;
 mod feed;
 mod generate;
+mod measure;
 mod memory;
 mod metrics;
 mod online;
@@ -26,6 +27,10 @@ use clap::Parser;
 use crate::args::{Aegis, CgroupVerb, NetworkVerb, PolicyVerb, Verb};
 
 fn main() -> ExitCode {
+    // The enforcer that `measure` starts is this very program.
+    if let Some(code) = aegisbpf_rig::guard::enforcer::main_if_asked() {
+        return code;
+    }
     if let Some(outcome) = run::swept() {
         return exit::code(outcome);
     }
@@ -45,6 +50,7 @@ fn main() -> ExitCode {
         Verb::Events(args) => events::events(&args),
         Verb::Metrics(args) => metrics::metrics(&args),
         Verb::Emergency { verb } => emergency::emergency(&verb),
+        Verb::Measure(args) => measure::measure(&args),
         Verb::Doctor(args) => doctor::doctor(&args),
         Verb::Generate { verb } => generate::generate(&verb),
     };

@@ -8,4 +8,5 @@ pub mod html;
 pub mod json;
 pub mod junit;
 pub mod markdown;
+pub mod table;
 mod words;

@@ -14,6 +14,7 @@ use aegisbpf_measure::workload::BoxError;
 
 pub mod canary;
 pub mod child;
+pub mod command;
 pub mod empty;
 pub mod enforcer;
 pub mod policy;
@@ -21,6 +22,7 @@ pub mod protocol;
 pub mod remote;
 
 pub use canary::Canary;
+pub use command::{CommandGuard, Commands};
 pub use policy::{PolicyText, sha256};
 pub use remote::{GuardError, RemoteGuard};
 

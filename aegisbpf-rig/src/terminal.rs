@@ -1,7 +1,7 @@
 //! What people see while a case runs: a bar on a terminal, plain lines elsewhere.
 
 use std::{
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
     time::Duration,
 };
 
@@ -13,6 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 pub struct Terminal {
     case: String,
     bar: Option<ProgressBar>,
+    to_stderr: bool,
 }
 
 impl Terminal {
@@ -34,13 +35,31 @@ impl Terminal {
         Self {
             case: case.to_owned(),
             bar,
+            to_stderr: false,
+        }
+    }
+
+    /// The same, but plain lines go to standard error too: standard output belongs to the result.
+    #[must_use]
+    pub fn on_stderr(case: &str) -> Self {
+        let mut terminal = Self::new(case);
+        terminal.to_stderr = true;
+        terminal
+    }
+
+    fn plain(&self, text: &str) {
+        if self.to_stderr {
+            // Words that go unread end no measurement.
+            let _ = writeln!(io::stderr(), "{text}");
+        } else {
+            println!("{text}");
         }
     }
 
     fn line(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(format!("{}: {text}", self.case)),
-            None => println!("{}: {text}", self.case),
+            None => self.plain(&format!("{}: {text}", self.case)),
         }
     }
 }
@@ -49,7 +68,7 @@ impl Progress for Terminal {
     fn phase(&mut self, name: &str) {
         match &self.bar {
             Some(bar) => bar.set_message(name.to_owned()),
-            None => println!("{}: {name}", self.case),
+            None => self.plain(&format!("{}: {name}", self.case)),
         }
     }
 
@@ -61,7 +80,10 @@ impl Progress for Terminal {
                 bar.set_position(n.into());
                 bar.set_message(text);
             }
-            None => println!("{}: quad {n} of at most {n_max}: {text}", self.case),
+            None => self.plain(&format!(
+                "{}: quad {n} of at most {n_max}: {text}",
+                self.case
+            )),
         }
     }
 

@@ -11,6 +11,7 @@ use aegisbpf_measure::{
     report::{
         github,
         junit::{self, TestSuite},
+        table,
     },
     workload::BoxError,
 };
@@ -22,7 +23,6 @@ use crate::{
     guard::enforcer,
     options::Options,
     summary::{CaseEnd, Summary},
-    table,
     workload::Workload,
     workloads,
 };

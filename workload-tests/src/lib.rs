@@ -14,7 +14,6 @@ pub mod load;
 pub mod options;
 pub mod scratch;
 pub mod summary;
-pub mod table;
 pub mod thresholds;
 pub mod workload;
 pub mod workloads;

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, time::Duration};
 
-use aegisbpf_measure::{
+use crate::{
     metric::Metric,
     record::Record,
     verdict::{Estimate, MetricResult},
@@ -62,7 +62,7 @@ pub fn undecided(record: &Record) -> String {
     let open = judgement
         .metrics
         .iter()
-        .filter(|result| result.verdict == Some(aegisbpf_measure::Verdict::Inconclusive));
+        .filter(|result| result.verdict == Some(crate::Verdict::Inconclusive));
     let mut parts: Vec<String> = open
         .map(|result| {
             format!(
@@ -109,7 +109,6 @@ fn level(metric: Metric, value: f64) -> String {
         Metric::Cpu => format!("{value:.2} %"),
         Metric::CpuPerOperation => format!("{:.2} µs", value * 1e6),
         Metric::P50 | Metric::P95 | Metric::P99 => format!("{:.1} µs", value / 1e3),
-        _ => format!("{value}"),
     }
 }
 

@@ -1,0 +1,180 @@
+//! pgbench: transactions on PostgreSQL. It logs each transaction, so its whole distribution is known.
+
+use std::{collections::BTreeMap, ffi::OsString, fs, path::PathBuf};
+
+use super::{LoadTool, ToolError, Wanted, Yield, histogram, missing, seconds, without};
+
+#[derive(Debug)]
+pub(super) struct Pgbench;
+
+const PREFIX: &str = "pgbench-transactions";
+
+impl LoadTool for Pgbench {
+    fn name(&self) -> &'static str {
+        "pgbench"
+    }
+
+    fn offers_rate(&self) -> bool {
+        true
+    }
+
+    fn command(&self, user: &[OsString], wanted: &Wanted<'_>) -> Result<Vec<OsString>, ToolError> {
+        for log in logs(wanted) {
+            fs::remove_file(&log).map_err(|source| ToolError::File {
+                tool: self.name(),
+                path: log.display().to_string(),
+                source,
+            })?;
+        }
+        let ours = [
+            "-T",
+            "--time",
+            "-t",
+            "--transactions",
+            "-R",
+            "--rate",
+            "--log-prefix",
+            "--random-seed",
+        ];
+        let mut command = without(user, &ours);
+        let prefix = wanted.scratch.join(PREFIX);
+        let mut added = vec![
+            OsString::from(format!("--time={}", seconds(wanted.window))),
+            "--log".into(),
+            format!("--log-prefix={}", prefix.display()).into(),
+            format!("--random-seed={}", wanted.seed % (1 << 31)).into(),
+        ];
+        if let Some(rate) = wanted.rate {
+            added.push(format!("--rate={rate:.3}").into());
+        }
+        let at = 1.min(command.len());
+        command.splice(at..at, added);
+        Ok(command)
+    }
+
+    /// A line of the log: client, number, time in microseconds (from the scheduled start), script, epoch, microseconds.
+    fn read(&self, output: &str, wanted: &Wanted<'_>) -> Result<Yield, ToolError> {
+        let number = |key: &str| {
+            let line = output.lines().find_map(|line| line.strip_prefix(key))?;
+            line.split([' ', '/', '('])
+                .find(|word| !word.is_empty())?
+                .parse::<u64>()
+                .ok()
+        };
+        let operations = number("number of transactions actually processed:")
+            .ok_or_else(|| missing("pgbench", "the number of transactions", output))?;
+        let mut latency = histogram();
+        for log in logs(wanted) {
+            let text = fs::read_to_string(&log).map_err(|source| ToolError::File {
+                tool: self.name(),
+                path: log.display().to_string(),
+                source,
+            })?;
+            let times = text
+                .lines()
+                .filter_map(|line| line.split(' ').nth(2)?.parse::<u64>().ok());
+            for micros in times {
+                latency.saturating_record((1_000 * micros).max(1));
+            }
+        }
+        let failed = number("number of failed transactions:").unwrap_or(0);
+        let errors = if failed > 0 {
+            BTreeMap::from([("failed transaction".to_owned(), failed)])
+        } else {
+            BTreeMap::new()
+        };
+        Ok(Yield {
+            operations,
+            wall: None,
+            latency: (!latency.is_empty()).then_some(latency),
+            errors,
+        })
+    }
+}
+
+/// A log for each thread.
+fn logs(wanted: &Wanted<'_>) -> Vec<PathBuf> {
+    let entries = fs::read_dir(wanted.scratch).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with(PREFIX))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::tests::{wanted, words},
+        *,
+    };
+
+    /// Printed by pgbench 15.
+    const PRINTED: &str = "\
+transaction type: <builtin: TPC-B (sort of)>
+scaling factor: 1
+number of clients: 2
+duration: 2 s
+number of transactions actually processed: 3
+number of failed transactions: 1 (0.025%)
+latency average = 0.498 ms
+tps = 2005.123456 (without initial connection time)
+";
+
+    #[test]
+    fn counts_and_each_transactions_time_are_read() {
+        let scratch = tempfile::tempdir().unwrap();
+        fs::write(
+            scratch.path().join("pgbench-transactions.77"),
+            "0 1 412 0 1770422400 500\n1 1 981 0 1770422400 700\n",
+        )
+        .unwrap();
+        fs::write(
+            scratch.path().join("pgbench-transactions.77.1"),
+            "0 2 40000 0 1770422400 900\n",
+        )
+        .unwrap();
+        let found = Pgbench
+            .read(PRINTED, &wanted(scratch.path(), None))
+            .unwrap();
+        assert_eq!(found.operations, 3);
+        let latency = found.latency.unwrap();
+        assert_eq!((latency.len(), latency.max() / 1_000_000), (3, 40));
+        assert_eq!(found.errors["failed transaction"], 1);
+    }
+
+    #[test]
+    fn a_rate_and_a_window_replace_the_users_and_old_logs_go() {
+        let scratch = tempfile::tempdir().unwrap();
+        let old = scratch.path().join("pgbench-transactions.1");
+        fs::write(&old, "").unwrap();
+        let wanted = wanted(scratch.path(), Some(250.0));
+        let command = Pgbench
+            .command(&words("pgbench -c 2 -t 10000 db"), &wanted)
+            .unwrap();
+        let text = crate::shell::quoted(&command);
+        assert!(
+            text.starts_with("pgbench --time=2 --log ")
+                && text.ends_with("--random-seed=7 --rate=250.000 -c 2 db"),
+            "{text}"
+        );
+        assert!(!old.exists());
+    }
+
+    #[test]
+    fn a_refused_connection_is_shown() {
+        let scratch = tempfile::tempdir().unwrap();
+        let error = Pgbench
+            .read(
+                "pgbench: error: connection to server failed",
+                &wanted(scratch.path(), None),
+            )
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("connection to server failed"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,142 @@
+//! sysbench: OLTP mixes on MySQL and others. It can print its histogram.
+
+use std::{collections::BTreeMap, ffi::OsString, time::Duration};
+
+use super::{LoadTool, ToolError, Wanted, Yield, histogram, missing, seconds, without};
+
+#[derive(Debug)]
+pub(super) struct Sysbench;
+
+impl LoadTool for Sysbench {
+    fn name(&self) -> &'static str {
+        "sysbench"
+    }
+
+    fn offers_rate(&self) -> bool {
+        true
+    }
+
+    fn command(&self, user: &[OsString], wanted: &Wanted<'_>) -> Result<Vec<OsString>, ToolError> {
+        let ours = [
+            "--time",
+            "--events",
+            "--rate",
+            "--histogram",
+            "--rand-seed",
+            "--report-interval",
+        ];
+        let mut command = without(user, &ours);
+        let mut added: Vec<OsString> = vec![
+            format!("--time={}", seconds(wanted.window)).into(),
+            "--events=0".into(),
+            "--histogram=on".into(),
+            format!("--rand-seed={}", 1 + wanted.seed % (1 << 30)).into(),
+        ];
+        if let Some(rate) = wanted.rate {
+            // Whole events a second is all that it understands.
+            added.push(format!("--rate={:.0}", rate.max(1.0)).into());
+        }
+        let at = 1.min(command.len());
+        command.splice(at..at, added);
+        Ok(command)
+    }
+
+    fn read(&self, output: &str, _: &Wanted<'_>) -> Result<Yield, ToolError> {
+        let after = |key: &str| {
+            let line = output
+                .lines()
+                .find_map(|line| line.trim().strip_prefix(key))?;
+            line.split_whitespace()
+                .next()
+                .map(|word| word.trim_end_matches('s').to_owned())
+        };
+        let operations = after("total number of events:")
+            .and_then(|word| word.parse().ok())
+            .ok_or_else(|| missing("sysbench", "the total number of events", output))?;
+        let wall = after("total time:")
+            .and_then(|word| word.parse::<f64>().ok())
+            .map(Duration::from_secs_f64);
+        let mut latency = histogram();
+        // "   0.412 |****    12": milliseconds, a bar, and the count.
+        for (value, rest) in output.lines().filter_map(|line| line.split_once('|')) {
+            let count = rest
+                .split_whitespace()
+                .last()
+                .and_then(|word| word.parse::<u64>().ok());
+            if let (Ok(milliseconds), Some(count)) = (value.trim().parse::<f64>(), count) {
+                let nanos = Duration::from_secs_f64(milliseconds.max(0.0) / 1e3).as_nanos();
+                latency.saturating_record_n(u64::try_from(nanos).unwrap_or(u64::MAX).max(1), count);
+            }
+        }
+        let ignored = after("ignored errors:")
+            .and_then(|word| word.parse::<u64>().ok())
+            .unwrap_or(0);
+        let errors = if ignored > 0 {
+            BTreeMap::from([("ignored error".to_owned(), ignored)])
+        } else {
+            BTreeMap::new()
+        };
+        Ok(Yield {
+            operations,
+            wall,
+            latency: (!latency.is_empty()).then_some(latency),
+            errors,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::tests::{wanted, words},
+        *,
+    };
+
+    /// Printed by sysbench 1.0.20, shortened.
+    const PRINTED: &str = "\
+Running the test with following options:
+Number of threads: 1
+
+Latency histogram (values are in milliseconds)
+       value  ------------- distribution ------------- count
+       0.384 |*                                        20
+       0.391 |**************************************** 1500
+      12.295 |                                         3
+
+General statistics:
+    total time:                          1.0005s
+    total number of events:              1523
+
+SQL statistics:
+    ignored errors:                      2      (2.00 per sec.)
+";
+
+    #[test]
+    fn counts_time_and_histogram_are_read() {
+        let scratch = tempfile::tempdir().unwrap();
+        let found = Sysbench
+            .read(PRINTED, &wanted(scratch.path(), None))
+            .unwrap();
+        assert_eq!(found.operations, 1_523);
+        assert_eq!(found.wall, Some(Duration::from_secs_f64(1.0005)));
+        let latency = found.latency.unwrap();
+        assert_eq!(latency.len(), 1_523);
+        assert!((390_000..393_000).contains(&latency.value_at_quantile(0.5)));
+        assert_eq!(found.errors["ignored error"], 2);
+    }
+
+    #[test]
+    fn our_window_replaces_the_users() {
+        let scratch = tempfile::tempdir().unwrap();
+        let command = Sysbench
+            .command(
+                &words("sysbench oltp_read_only --time=60 --threads=2 run"),
+                &wanted(scratch.path(), Some(99.6)),
+            )
+            .unwrap();
+        assert_eq!(
+            crate::shell::quoted(&command),
+            "sysbench --time=2 --events=0 --histogram=on --rand-seed=8 --rate=100 oltp_read_only --threads=2 run"
+        );
+    }
+}

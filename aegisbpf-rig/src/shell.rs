@@ -1,0 +1,192 @@
+//! Command lines that people gave us: run by the shell, within a time, with what they printed last when they fail.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// A command line that did not do what it was given for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShellError {
+    /// It could not be started.
+    #[error("starting `{line}`: {source}")]
+    Start {
+        /// The command line.
+        line: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It failed.
+    #[error("`{line}` ended with {status}; it printed last: {output}")]
+    Failed {
+        /// The command line.
+        line: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// Its last lines.
+        output: String,
+    },
+    /// It does not end.
+    #[error("`{line}` was still running after {} s and was ended", limit.as_secs())]
+    Endless {
+        /// The command line.
+        line: String,
+        /// How long it was given.
+        limit: Duration,
+    },
+}
+
+/// `sh -c LINE`, without input; what it prints goes to `log`, which is emptied first.
+///
+/// # Errors
+/// If the log cannot be written.
+pub fn command(line: &str, log: &Path) -> io::Result<Command> {
+    let mut command = Command::new("sh");
+    command.args(["-c", line]);
+    silenced(&mut command, log)?;
+    Ok(command)
+}
+
+/// Without input, and with both outputs in `log`.
+///
+/// # Errors
+/// If the log cannot be written.
+pub fn silenced(command: &mut Command, log: &Path) -> io::Result<()> {
+    let out = File::create(log)?;
+    let err = out.try_clone()?;
+    command.stdin(Stdio::null()).stdout(out).stderr(err);
+    Ok(())
+}
+
+/// Runs a line to its end and tells how it ended.
+///
+/// # Errors
+/// If it cannot be started, or does not end in time.
+pub fn status(line: &str, log: &Path, limit: Duration) -> Result<ExitStatus, ShellError> {
+    let start = |source| ShellError::Start {
+        line: line.to_owned(),
+        source,
+    };
+    let child = command(line, log).map_err(start)?.spawn().map_err(start)?;
+    wait_within(child, line, limit)
+}
+
+/// Waits for the end of a child that was started as `line`; ends it if it takes too long.
+///
+/// # Errors
+/// If it does not end in time.
+pub fn wait_within(
+    mut child: Child,
+    line: &str,
+    limit: Duration,
+) -> Result<ExitStatus, ShellError> {
+    let start = |source| ShellError::Start {
+        line: line.to_owned(),
+        source,
+    };
+    let deadline = Instant::now() + limit;
+    let mut pause = Duration::from_micros(200);
+    loop {
+        if let Some(status) = child.try_wait().map_err(start)? {
+            return Ok(status);
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(ShellError::Endless {
+                line: line.to_owned(),
+                limit,
+            });
+        }
+        thread::sleep(pause);
+        pause = (2 * pause).min(Duration::from_millis(10));
+    }
+}
+
+/// Runs a line that must succeed.
+///
+/// # Errors
+/// If it does not.
+pub fn run(line: &str, log: &Path, limit: Duration) -> Result<(), ShellError> {
+    let status = status(line, log, limit)?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(ShellError::Failed {
+        line: line.to_owned(),
+        status,
+        output: tail(log),
+    })
+}
+
+/// The last lines of a log, in one.
+#[must_use]
+pub fn tail(log: &Path) -> String {
+    let text = String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    let last = &lines[lines.len().saturating_sub(3)..];
+    if last.is_empty() {
+        "(nothing)".to_owned()
+    } else {
+        last.join(" | ")
+    }
+}
+
+/// Words as a shell would take them: for showing what was run.
+#[must_use]
+pub fn quoted<S: AsRef<std::ffi::OsStr>>(words: &[S]) -> String {
+    let quote = |word: &S| {
+        let text = word.as_ref().to_string_lossy().into_owned();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c);
+        if !text.is_empty() && text.chars().all(plain) {
+            text
+        } else {
+            format!("'{}'", text.replace('\'', r"'\''"))
+        }
+    };
+    words.iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_line_says_what_it_printed_last() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let error = run(
+            "echo one; echo two >&2; exit 3",
+            log.path(),
+            Duration::from_secs(20),
+        )
+        .unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("exit status: 3") && text.contains("one | two"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_endless_line_is_ended() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let error = run("exec sleep 60", log.path(), Duration::from_millis(50)).unwrap_err();
+        assert!(matches!(error, ShellError::Endless { .. }), "{error}");
+    }
+
+    #[test]
+    fn words_are_quoted_for_a_shell() {
+        assert_eq!(
+            quoted(&["make", "-j2", "a b", "it's", ""]),
+            r"make -j2 'a b' 'it'\''s' ''"
+        );
+    }
+}
