@@ -55,7 +55,7 @@ fn measure(
     let mut builder = Enforcer::builder()
         .backend(Backend::Tracepoint)
         .event_sample_rate(0)
-        .rule_capacity(count);
+        .rule_capacity(count + 1);
     if let Some(base) = pin {
         builder = builder.pin(base);
     }

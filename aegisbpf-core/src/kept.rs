@@ -18,6 +18,11 @@ pub(crate) struct Kept {
     pub(crate) table: Table,
 }
 
+/// Of compression: more is hardly smaller and much slower.
+const EFFORT: u8 = 3;
+/// The most bytes that a kept policy may have: more than one of the greatest file that is read.
+const LIMIT: usize = 1 << 30;
+
 /// The fields in their order are the format; a change of it raises the ABI version.
 #[derive(Serialize, Deserialize)]
 struct Record {
@@ -83,14 +88,19 @@ impl Kept {
             rules,
             last_id: self.table.last_id(),
         };
-        postcard::to_stdvec(&record).map_err(|e| Error::kernel("keeping a policy", e))
+        let bytes =
+            postcard::to_stdvec(&record).map_err(|e| Error::kernel("keeping a policy", e))?;
+        // Entries are like one another: a tenth is left, and the kernel's memory is dear.
+        Ok(miniz_oxide::deflate::compress_to_vec(&bytes, EFFORT))
     }
 
     /// # Errors
     /// If the bytes are not what [`Kept::to_bytes`] gave.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let failed = |e: crate::error::Source| Error::kernel("reading a kept policy", e);
-        let record: Record = postcard::from_bytes(bytes).map_err(|e| failed(e.into()))?;
+        let bytes = miniz_oxide::inflate::decompress_to_vec_with_limit(bytes, LIMIT)
+            .map_err(|e| failed(e.into()))?;
+        let record: Record = postcard::from_bytes(&bytes).map_err(|e| failed(e.into()))?;
         let files: Vec<Arc<str>> = record.files.into_iter().map(Arc::from).collect();
         let policy = Policy::parse(&record.text, record.source).map_err(|e| failed(e.into()))?;
         let origins = record.rules.iter().map(|rule| {

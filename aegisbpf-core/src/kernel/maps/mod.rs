@@ -3,6 +3,7 @@
 mod brakes;
 mod classes;
 mod net_filter;
+mod patience;
 mod remains;
 mod slotted;
 mod source;
@@ -16,7 +17,7 @@ use aegisbpf_bpf::{
 use aya::maps::{Array, IterableMap, MapData, MapError, PerCpuValues, RingBuf};
 
 pub(crate) use self::{brakes::Brakes, remains::Remains, source::Source};
-use self::{net_filter::NetFilter, slotted::Slots};
+use self::{net_filter::NetFilter, patience::patiently, slotted::Slots};
 use super::runtime;
 use crate::{
     error::{Error, Result},
@@ -209,11 +210,11 @@ impl Maps {
             Error::kernel(format!("counting this machine's CPUs in {what}"), e)
         })?;
         for id in new_ids {
-            let zero = PerCpuValues::try_from(vec![[0; 3]; cpus])
-                .map_err(|e| Error::kernel("making counters for each CPU", e))?;
-            self.totals
-                .insert(id, zero, 0)
-                .map_err(failed("making a rule's counters"))?;
+            patiently(|| {
+                let zero = PerCpuValues::try_from(vec![[0; 3]; cpus])?;
+                self.totals.insert(id, zero, 0)
+            })
+            .map_err(failed("making a rule's counters"))?;
         }
         // 2. The filter says "perhaps" for both policies.
         let mut both = previous.filter();

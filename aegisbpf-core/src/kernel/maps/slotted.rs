@@ -10,7 +10,7 @@ use aya::{
     },
 };
 
-use super::{Source, failed};
+use super::{Source, failed, patience::patiently};
 use crate::{error::Result, kernel::runtime, table::Table};
 
 /// `BPF_F_NO_PREALLOC`: memory follows the number of entries. The inner maps must carry the same flags as
@@ -57,7 +57,7 @@ impl<K: Pod, V: Pod> Inner for HashMap<MapData, K, V> {
     }
 
     fn insert(&mut self, key: K, value: V) -> Result<(), MapError> {
-        Self::insert(self, key, value, 0)
+        patiently(|| Self::insert(self, key, value, 0))
     }
 
     fn data(&self) -> &MapData {
@@ -78,7 +78,7 @@ impl<K: Pod, V: Pod> Inner for LpmTrie<MapData, K, V> {
     }
 
     fn insert(&mut self, key: lpm_trie::Key<K>, value: V) -> Result<(), MapError> {
-        Self::insert(self, &key, value, 0)
+        patiently(|| Self::insert(self, &key, value, 0))
     }
 
     fn data(&self) -> &MapData {
