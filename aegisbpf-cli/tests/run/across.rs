@@ -24,6 +24,10 @@ pub(crate) const FACTS: &[(&str, fn())] = &[
         a_policy_that_is_refused_changes_nothing,
     ),
     (
+        "a_trial_run_suggests_exceptions_for_who_met_a_rule",
+        a_trial_run_suggests_exceptions_for_who_met_a_rule,
+    ),
+    (
         "reset_begins_the_counters_anew",
         reset_begins_the_counters_anew,
     ),
@@ -177,6 +181,27 @@ fn a_policy_is_applied_shown_exported_and_rolled_back() {
     stage.ok(&["policy", "apply", exported]);
     let shown = stage.json(&["policy", "show", "--json"]);
     assert_eq!(shown["rules"][0]["entry"], other.to_str().unwrap());
+}
+
+fn a_trial_run_suggests_exceptions_for_who_met_a_rule() {
+    let stage = Stage::new();
+    stage.apply();
+    assert!(
+        stage
+            .ok(&["policy", "suggest"])
+            .contains("# Nobody met a rule.")
+    );
+    cat(&stage.scene.secret);
+    cat(&stage.scene.secret);
+    let secret = stage.scene.secret.to_str().unwrap();
+    let suggested = stage.json(&["policy", "suggest", "--json"]);
+    assert_eq!(suggested["lines"][0]["count"], 2, "{suggested}");
+    assert_eq!(suggested["lines"][0]["rules"][0]["entry"], secret);
+    // It is a policy, whatever this test's cgroup is.
+    let text = stage.ok(&["policy", "suggest"]);
+    assert!(text.contains(&format!("# 2 times: {secret} 2\n")), "{text}");
+    let file = stage.write("suggested", &text);
+    stage.ok(&["policy", "check", file.to_str().unwrap()]);
 }
 
 fn a_policy_that_is_refused_changes_nothing() {

@@ -44,7 +44,7 @@ pub use self::problem::{Problem, Problems, Severity};
 pub(crate) use self::rule::{CGROUP_PREFIX, Meaning};
 pub use self::rule::{CgroupRef, Effect, Operation, Origin, Rule, RuleId, Subject};
 pub use self::settings::{ScanPath, Settings};
-pub use self::suggest::{Seen, SuggestedLine, Suggestion};
+pub use self::suggest::{Met, Seen, SuggestedLine, Suggestion};
 pub use self::tags::{ParseRuleSeverityError, ParseTechniqueError, RuleSeverity, Tags, Technique};
 
 /// A policy without errors.

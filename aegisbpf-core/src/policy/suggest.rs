@@ -44,7 +44,17 @@ pub struct SuggestedLine {
     /// Accesses that were denied, or would have been.
     pub count: u64,
     /// What the rules say that were met, and how often each.
-    pub rules: Vec<(String, u64)>,
+    pub rules: Vec<Met>,
+}
+
+/// A rule that was met.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Met {
+    /// What the rule says.
+    pub entry: String,
+    /// How often it was met.
+    pub count: u64,
 }
 
 impl Suggestion {
@@ -76,8 +86,9 @@ impl Suggestion {
 }
 
 fn line(path: Option<PathBuf>, id: u64, rules: BTreeMap<String, u64>) -> SuggestedLine {
-    let mut rules: Vec<_> = rules.into_iter().collect();
-    rules.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    let met = |(entry, count)| Met { entry, count };
+    let mut rules: Vec<_> = rules.into_iter().map(met).collect();
+    rules.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.entry.cmp(&b.entry)));
     let why_not = path
         .as_deref()
         .map_or(Some("the cgroup is gone, and so is its id"), why_not);
@@ -89,7 +100,7 @@ fn line(path: Option<PathBuf>, id: u64, rules: BTreeMap<String, u64>) -> Suggest
         entry: why_not.is_none().then(|| cgroup.to_string()),
         cgroup: cgroup.to_string(),
         why_not,
-        count: rules.iter().map(|(_, count)| count).sum(),
+        count: rules.iter().map(|met| met.count).sum(),
         rules,
     }
 }
@@ -151,9 +162,10 @@ impl fmt::Display for Suggestion {
             let rules: Vec<_> = line
                 .rules
                 .iter()
-                .map(|(entry, count)| format!("{} {count}", plain(entry)))
+                .map(|met| format!("{} {}", plain(&met.entry), met.count))
                 .collect();
-            writeln!(f, "# {} times: {}", line.count, rules.join(", "))?;
+            let times = if line.count == 1 { "time" } else { "times" };
+            writeln!(f, "# {} {times}: {}", line.count, rules.join(", "))?;
             match (&line.entry, line.why_not) {
                 (Some(entry), None) => writeln!(f, "{entry}")?,
                 (_, why_not) => writeln!(
