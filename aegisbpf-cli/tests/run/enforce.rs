@@ -32,6 +32,10 @@ pub(crate) const FACTS: &[(&str, fn())] = &[
         a_silent_run_lets_everything_pass,
     ),
     ("network_rules_refuse", network_rules_refuse),
+    (
+        "deny_bpf_leaves_this_command_its_way",
+        deny_bpf_leaves_this_command_its_way,
+    ),
 ];
 
 /// Why nothing can be refused here.
@@ -177,6 +181,28 @@ fn network_rules_refuse() {
     assert_eq!(connect().unwrap_err().kind(), ErrorKind::PermissionDenied);
     stage.ok(&["network", "deny", "clear"]);
     connect().unwrap();
+}
+
+/// The executable that runs the enforcer may call bpf(2) in every process; a copy of it may not.
+fn deny_bpf_leaves_this_command_its_way() {
+    let stage = Stage::run(&["--enforce", "--no-pin"]);
+    fs::write(&stage.scene.policy, "version=1\n[deny_bpf]\n").unwrap();
+    stage.apply();
+    stage.ok(&["stats"]);
+    stage.ok(&["emergency", "status"]);
+    let copy = stage.scene.folder.path().join("copy");
+    fs::copy(env!("CARGO_BIN_EXE_aegisbpf"), &copy).unwrap();
+    let mut stranger = std::process::Command::new(&copy);
+    stranger
+        .arg("stats")
+        .env("AEGISBPF_PIN_DIR", stage.scene.pins.base());
+    let done = finish(stranger);
+    assert!(!matches!(done.code, Some(0 | 2 | 5)), "{done:?}");
+    let stats = stage.json(&["stats", "--json"]);
+    assert!(stats["denied"].as_u64().unwrap() > 0, "{stats}");
+    let nothing = stage.write("nothing", "version=1\n");
+    stage.ok(&["policy", "apply", nothing.to_str().unwrap()]);
+    assert_eq!(stop(stage.run, Signal::SIGTERM).code, Some(0));
 }
 
 /// Where the kernel cannot refuse: the gate.

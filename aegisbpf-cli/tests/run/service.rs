@@ -32,6 +32,10 @@ pub(crate) const FACTS: &[(&str, fn())] = &[
     ),
     ("events_go_to_the_journal", events_go_to_the_journal),
     (
+        "the_units_capabilities_are_enough",
+        the_units_capabilities_are_enough,
+    ),
+    (
         "without_a_journal_it_does_not_start",
         without_a_journal_it_does_not_start,
     ),
@@ -250,4 +254,51 @@ fn without_a_journal_it_does_not_start() {
     // And what is no time is wrong usage.
     let done = finish(aegisbpf(["run", "--dedup-window", "soon"]));
     assert_eq!(done.code, Some(2), "{done:?}");
+}
+
+/// The unit in contrib/ takes nearly everything away from the service; what is left has to do.
+fn the_units_capabilities_are_enough() {
+    let unit = include_str!("../../../contrib/systemd/aegisbpf.service");
+    let setting = |name: &str| {
+        let line = unit.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("the unit has no {name}"))
+    };
+    let kept: String = setting("CapabilityBoundingSet=")
+        .split_whitespace()
+        .map(|cap| format!(",+{}", cap.trim_start_matches("CAP_").to_lowercase()))
+        .collect();
+    assert_eq!(setting("NoNewPrivileges="), "yes");
+    let start: Vec<_> = setting("ExecStart=").split_whitespace().collect();
+    let scene = Scene::new();
+    let mut command = Command::new("setpriv");
+    command
+        .arg("--no-new-privs")
+        .arg(format!("--bounding-set=-all{kept}"))
+        .arg(env!("CARGO_BIN_EXE_aegisbpf"))
+        .env("AEGISBPF_PIN_DIR", scene.pins.base())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    // As the unit starts it, but for where the policy is and where events go.
+    for word in &start[1..] {
+        match *word {
+            "/etc/aegisbpf/policy.conf" => command.arg(&scene.policy),
+            "journald" => command.arg("stdout"),
+            word => command.arg(word),
+        };
+    }
+    let mut run = Running::start(command);
+    run.says("aegisbpf: audit by ");
+    cat(&scene.secret);
+    run.line();
+    let capabilities = fs::read_to_string(format!("/proc/{}/status", run.id())).unwrap();
+    let bounded = capabilities
+        .lines()
+        .find_map(|line| line.strip_prefix("CapBnd:"))
+        .map(|mask| u64::from_str_radix(mask.trim(), 16).unwrap().count_ones());
+    assert!(bounded.is_some_and(|kept| kept <= 5), "{capabilities}");
+    run.signal(Signal::SIGTERM);
+    let done = run.finish();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(!scene.pins.has_pins());
 }
