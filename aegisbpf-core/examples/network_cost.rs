@@ -27,14 +27,20 @@ const CALLS: usize = 1_001;
 const STARTS: usize = 41;
 
 fn main() -> Result<(), Any> {
-    connects("127.0.0.1:0", "127.0.0.1:4242", "IPv4")?;
-    connects("[::]:0", "[2001:db8::1]:4242", "IPv6")?;
-    calls()?;
-    starts()
+    let mut aegis = Enforcer::builder()
+        .backend(Backend::Lsm)
+        .mode(Mode::Audit)
+        .rule_capacity(16_384)
+        .attach()?;
+    let aegis = &mut aegis;
+    connects(aegis, "127.0.0.1:0", "127.0.0.1:4242", "IPv4")?;
+    connects(aegis, "[::]:0", "[2001:db8::1]:4242", "IPv6")?;
+    calls(aegis)?;
+    starts(aegis)
 }
 
 /// Connecting a UDP socket, which makes no packet: the call and nothing else.
-fn connects(own: &str, peer: &str, version: &str) -> Result<(), Any> {
+fn connects(aegis: &mut Enforcer, own: &str, peer: &str, version: &str) -> Result<(), Any> {
     let socket = UdpSocket::bind(own)?;
     let peer: SocketAddr = peer.parse()?;
     // Nothing leads to the IPv6 one; the hook comes before the kernel finds out.
@@ -42,6 +48,7 @@ fn connects(own: &str, peer: &str, version: &str) -> Result<(), Any> {
         let _ = socket.connect(peer);
         Ok(())
     };
+    apply(aegis, "")?;
     measure(CALLS, connect)?; // the first round warms caches and lazy paths
     let none = measure(CALLS, connect)?;
     let empty = {
@@ -51,7 +58,7 @@ fn connects(own: &str, peer: &str, version: &str) -> Result<(), Any> {
     println!("connect, {version}, no program: {none:.0} instructions");
     row("empty lsm/socket_connect", empty, empty);
     for count in [1, 10, 10_000] {
-        let _aegis = attach(&network(count))?;
+        apply(aegis, &network(count))?;
         let cost = measure(CALLS, connect)? - none;
         row(
             &format!("no match, {count} ports, addresses, networks"),
@@ -59,13 +66,13 @@ fn connects(own: &str, peer: &str, version: &str) -> Result<(), Any> {
             empty,
         );
     }
-    let _aegis = attach("[deny_port]\n9:tcp:egress\n")?;
+    apply(aegis, "[deny_port]\n9:tcp:egress\n")?;
     row("no match, one port", measure(CALLS, connect)? - none, empty);
     Ok(())
 }
 
 /// Calls that only some rules concern.
-fn calls() -> Result<(), Any> {
+fn calls(aegis: &mut Enforcer) -> Result<(), Any> {
     let (a, b) = (
         UdpSocket::bind("127.0.0.1:0")?,
         UdpSocket::bind("127.0.0.1:0")?,
@@ -90,6 +97,7 @@ fn calls() -> Result<(), Any> {
         ("send and recv", &echo),
     ];
     for (name, call) in each {
+        apply(aegis, "")?;
         measure(CALLS, call)?;
         let none = measure(CALLS, call)?;
         println!("{name}, no program: {none:.0} instructions");
@@ -101,7 +109,7 @@ fn calls() -> Result<(), Any> {
             ),
             ("rules about addresses", "[deny_ip]\n10.0.0.1\n".to_owned()),
         ] {
-            let _aegis = attach(&text)?;
+            apply(aegis, &text)?;
             let cost = measure(CALLS, call)? - none;
             println!("    {rules:<42} {cost:>8.0}");
         }
@@ -110,12 +118,13 @@ fn calls() -> Result<(), Any> {
 }
 
 /// Starting a program and waiting for its end.
-fn starts() -> Result<(), Any> {
+fn starts(aegis: &mut Enforcer) -> Result<(), Any> {
     let program = Path::new("/bin/true");
     let start = || {
         Command::new(program).status()?;
         Ok(())
     };
+    apply(aegis, "")?;
     measure(STARTS, start)?;
     let none = measure(STARTS, start)?;
     println!("spawn, exec and exit, no program: {none:.0} instructions");
@@ -127,7 +136,7 @@ fn starts() -> Result<(), Any> {
             "[deny_comm]\nnone-of-them\n",
         ),
     ] {
-        let _aegis = attach(text)?;
+        apply(aegis, text)?;
         let cost = measure(STARTS, start)? - none;
         println!("    {rules:<42} {cost:>8.0} {:>9.3} %", cost / none * 100.0);
     }
@@ -152,14 +161,10 @@ fn network(count: usize) -> String {
     text
 }
 
-fn attach(sections: &str) -> Result<Enforcer, Any> {
+fn apply(aegis: &mut Enforcer, sections: &str) -> Result<(), Any> {
     let policy: Policy = format!("version=7\n{sections}").parse()?;
-    Ok(Enforcer::builder()
-        .backend(Backend::Lsm)
-        .mode(Mode::Audit)
-        .rule_capacity(16_384)
-        .policy(policy)
-        .attach()?)
+    aegis.apply(&policy)?;
+    Ok(())
 }
 
 fn row(name: &str, cost: f64, empty: f64) {

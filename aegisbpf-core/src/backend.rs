@@ -58,6 +58,18 @@ pub enum Backend {
     Sock,
 }
 
+impl Backend {
+    /// The backend that rules about the network are held by, where this one is used: itself, but for
+    /// [`Backend::Tracepoint`], which has [`Backend::Sock`] beside it.
+    #[must_use]
+    pub fn of_network(self) -> Self {
+        match self {
+            Self::Tracepoint => Self::Sock,
+            other => other,
+        }
+    }
+}
+
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

@@ -21,6 +21,8 @@ pub use self::summary::{CgroupSummary, Counts, FileSummary, OperationSummary};
 pub struct Stats {
     /// The way into the kernel.
     pub backend: Backend,
+    /// The one that holds the rules about the network; another only beside tracepoints.
+    pub network_backend: Backend,
     /// What becomes of a denied access.
     pub mode: Mode,
     /// Is there an emergency? Then every refusal is an audit, whatever the mode.

@@ -16,6 +16,7 @@ use crate::{args::StatsArgs, exit::Failure, memory::resident};
 #[derive(Serialize)]
 pub(super) struct Report {
     pub(super) backend: Backend,
+    pub(super) network_backend: Backend,
     pub(super) mode: Mode,
     /// Whether everything passes, and who did it.
     pub(super) emergency: EmergencyStatus,
@@ -94,6 +95,7 @@ impl Report {
         let counts = stats.counts();
         Ok(Self {
             backend: stats.backend,
+            network_backend: stats.network_backend,
             mode: stats.mode,
             emergency: stats.emergency,
             dead_man: stats.dead_man,

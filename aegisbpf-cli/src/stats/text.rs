@@ -30,7 +30,16 @@ fn summary(out: &mut impl Write, report: &Report) -> io::Result<()> {
         None => "no process: pinned, and nobody reads the events".to_owned(),
     };
     let (events, counts) = (&report.events, report.counts);
-    writeln!(out, "Mode: {} by {} ({by})", report.mode, report.backend)?;
+    let network = if report.network_backend == report.backend {
+        String::new()
+    } else {
+        format!(", the network by {}", report.network_backend)
+    };
+    writeln!(
+        out,
+        "Mode: {} by {}{network} ({by})",
+        report.mode, report.backend
+    )?;
     brakes(out, report)?;
     writeln!(
         out,

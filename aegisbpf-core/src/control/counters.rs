@@ -62,6 +62,7 @@ impl Control {
         health += self.carried.health();
         Ok(Stats {
             backend: self.backend,
+            network_backend: self.backend.of_network(),
             mode: self.mode(),
             emergency: emergency::status(&self.maps.brakes.emergency()?),
             dead_man: self.dead_man()?,

@@ -235,6 +235,7 @@ mod tests {
         };
         Stats {
             backend: Backend::Tracepoint,
+            network_backend: Backend::Sock,
             mode: Mode::Audit,
             emergency: EmergencyStatus {
                 active: false,
