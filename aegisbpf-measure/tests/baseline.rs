@@ -232,3 +232,28 @@ fn the_machines_name_depends_on_the_machine_alone() {
         .insert("cpu".to_owned(), "another".to_owned());
     assert_ne!(baseline::machine(&record.fingerprint), name);
 }
+
+#[test]
+fn every_committed_baseline_is_readable_and_lies_where_its_machine_would_look() {
+    let home = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/baselines");
+    let mut found = 0;
+    for machine in fs::read_dir(&home)
+        .expect("baselines are committed")
+        .flatten()
+    {
+        for file in fs::read_dir(machine.path())
+            .expect("a directory for each machine")
+            .flatten()
+        {
+            let read = Baseline::read(&file.path()).expect("a baseline of this version");
+            let read = read.expect("it was listed");
+            assert_eq!(
+                baseline::path(&home, &read.fingerprint, &read.workload),
+                file.path()
+            );
+            assert!(!read.metrics.is_empty());
+            found += 1;
+        }
+    }
+    assert!(found > 0);
+}
