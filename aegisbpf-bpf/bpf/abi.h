@@ -25,10 +25,16 @@ typedef long long s64;
 #define NAME_BYTES 64 /* of one component, with its NUL, where the path is walked by hand */
 #define NET_SLOTS (1 << 16) /* one byte for each port, and for each value of 16 bits of an address */
 #define ADDRESS_BYTES 16 /* of an IPv6 address; an IPv4 one is kept as ::ffff:a.b.c.d */
+#define FULL_NAME_BYTES 256 /* of one component, with its NUL: NAME_MAX is 255 */
+#define FILTER_PATCHES 1024 /* of the filter, in one run of `patch_filter` */
 
 /* Bits of a filter byte: which class of hook has a rule for an inode with these low bits. */
 enum filter_bit {
-	FILTER_FILE = 1,
+	FILTER_FILE = 1, /* a rule about this file */
+	FILTER_DIR = 2, /* a rule about all below this directory */
+	FILTER_NAME = 4, /* names in this directory are watched */
+	FILTER_STATIC = 0x0f, /* the bits that user space sets */
+	FILTER_BOUND = 0xf0, /* how many inodes the programs have bound to rules; 15 stands for more */
 };
 
 /* Bits of a byte of the network filter: what has a rule for this port, or for these 16 bits of an address. */
@@ -41,6 +47,20 @@ enum net_bit {
 
 enum object_kind {
 	OBJECT_FILE = 1,
+	OBJECT_DIR = 2, /* all below it */
+	OBJECT_RULE = 3, /* no object: what the rule with the number `ino` says of inodes that are bound to it */
+};
+
+/* What a watched name is to the rule that watches it. */
+enum name_kind {
+	NAME_OBJECT = 1, /* whatever bears it is the rule's object */
+	NAME_ANCESTOR = 2, /* a directory on the way there: to replace it is to take the object away */
+};
+
+/* What the programs know of an inode that they bound to a rule. */
+enum bound_state {
+	BOUND_PENDING = 1, /* a rename to a watched name has begun: it counts where it is opened by such a name */
+	BOUND_STICKY = 2, /* it has borne the name: the rule holds whatever it is called, until it dies */
 };
 
 /* What an entry of `net_rules` is about. */
@@ -69,6 +89,7 @@ enum rule_effect {
 	EFFECT_DENY = 1, /* `rule` denies it */
 	EFFECT_SCOPED = 2, /* for some cgroup there is a rule of its own about it */
 	EFFECT_EXCEPTED = 4, /* for some executable there is an exception */
+	EFFECT_ONE_GENERATION = 8, /* the number may be used again by another file: compare the generation */
 };
 
 enum mode {
@@ -88,6 +109,16 @@ enum operation {
 	OPERATION_PTRACE = 30,
 	OPERATION_MODULE_LOAD = 31,
 	OPERATION_BPF = 32,
+	OPERATION_MMAP = 3,
+	OPERATION_TRUNCATE = 4,
+	OPERATION_CHMOD = 5,
+	OPERATION_CHOWN = 6,
+	OPERATION_SETXATTR = 7,
+	OPERATION_LINK = 8,
+	OPERATION_UNLINK = 9,
+	OPERATION_RENAME = 10,
+	OPERATION_CREATE = 11,
+	OPERATION_MOUNT = 12,
 };
 
 enum decision_kind {
@@ -116,6 +147,8 @@ enum health_index {
 	HEALTH_FAULT_COUNTS = 5, /* a (rule, cgroup) counter could not be made */
 	HEALTH_FAULT_TOTALS = 6, /* a rule has no counter */
 	HEALTH_FAULT_DEPTH = 7, /* the cgroup lies deeper than we look */
+	HEALTH_FAULT_BOUND = 8, /* an inode could not be bound to the rule of its new name */
+	HEALTH_NAMES_MOVED = 9, /* a directory on the way to a watched name was replaced, by one who may: apply again */
 	HEALTH_EMERGENCY = 12, /* an emergency turned a refusal into an audit */
 	HEALTH_DEAD_MAN = 13, /* the silence of the daemon turned a refusal into an audit */
 	HEALTH_SIZE = 16,
@@ -132,6 +165,53 @@ struct object_key {
 struct rule_ref {
 	u32 rule;
 	u32 effect; /* enum rule_effect */
+	u32 generation; /* of the inode, with EFFECT_ONE_GENERATION */
+	u32 pad;
+};
+
+/* Key of `names`: a name in a directory. The whole name, so two never collide; filled up with NULs. */
+struct name_key {
+	u64 ino; /* of the directory */
+	u32 dev;
+	u32 len;
+	char name[FULL_NAME_BYTES];
+};
+
+/* Value of `names`. */
+struct name_ref {
+	u32 rule;
+	u32 kind; /* enum name_kind */
+};
+
+/* Value of `bound`, whose key is an object_key of the kind OBJECT_FILE. */
+struct bound {
+	u32 rule;
+	u32 generation; /* of the inode */
+	u32 state; /* enum bound_state */
+	u32 any_generation; /* the file system does not keep it: do not compare */
+};
+
+/* One change of the filter, made by `patch_filter`. */
+struct filter_patch {
+	u32 slot;
+	u8 set;
+	u8 clear;
+	u8 count; /* a bound inode's entry is to come */
+	u8 uncount; /* a bound inode's entry is gone */
+};
+
+/* The one value of `filter_patches`. */
+struct filter_patches {
+	struct filter_patch patch[FILTER_PATCHES];
+};
+
+/* What `identify` tells of an open file. */
+struct file_identity {
+	u64 ino;
+	u32 dev;
+	u32 generation;
+	u32 keeps_generation; /* does the file system keep it as long as the inode lives? */
+	u32 pad;
 };
 
 /* Key of `cgroup_files`: a file, for a cgroup and all below it. The value is the rule's id. */
@@ -257,7 +337,6 @@ struct task_record {
 };
 
 _Static_assert(sizeof(struct object_key) == 16, "object_key");
-_Static_assert(sizeof(struct rule_ref) == 8, "rule_ref");
 _Static_assert(sizeof(struct cgroup_file_key) == 24, "cgroup_file_key");
 _Static_assert(sizeof(struct executable_file_key) == 24, "executable_file_key");
 _Static_assert(sizeof(struct net_key) == 32, "net_key");
@@ -266,6 +345,12 @@ _Static_assert(sizeof(struct comm_key) == 16, "comm_key");
 _Static_assert(sizeof(struct own_executable) == 16, "own_executable");
 _Static_assert(sizeof(struct address_record) == 24, "address_record");
 _Static_assert(sizeof(struct task_record) == 24, "task_record");
+_Static_assert(sizeof(struct rule_ref) == 16, "rule_ref");
+_Static_assert(sizeof(struct name_key) == 272, "name_key");
+_Static_assert(sizeof(struct name_ref) == 8, "name_ref");
+_Static_assert(sizeof(struct bound) == 16, "bound");
+_Static_assert(sizeof(struct filter_patch) == 8, "filter_patch");
+_Static_assert(sizeof(struct file_identity) == 24, "file_identity");
 _Static_assert(sizeof(struct count_key) == 16, "count_key");
 _Static_assert(sizeof(struct counts) == 24, "counts");
 _Static_assert(sizeof(struct control) == 24, "control");

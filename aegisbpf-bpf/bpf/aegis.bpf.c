@@ -4,6 +4,7 @@
 #include "exec.h"
 #include "socket.h"
 #include "toggles.h"
+#include "files.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -85,6 +86,133 @@ int call_bpf(u64 *ctx)
 	return lsm_bpf();
 }
 
+SEC("lsm/mmap_file")
+int mmap_file(u64 *ctx)
+{
+	return lsm_mmap_file(ctx);
+}
+
+SEC("lsm/path_truncate")
+int path_truncate(u64 *ctx)
+{
+	return lsm_path((struct path *)ctx[0], OPERATION_TRUNCATE);
+}
+
+SEC("lsm/file_truncate")
+int file_truncate(u64 *ctx)
+{
+	return lsm_file((struct file *)ctx[0], OPERATION_TRUNCATE);
+}
+
+SEC("lsm/path_chmod")
+int path_chmod(u64 *ctx)
+{
+	return lsm_path((struct path *)ctx[0], OPERATION_CHMOD);
+}
+
+SEC("lsm/path_chown")
+int path_chown(u64 *ctx)
+{
+	return lsm_path((struct path *)ctx[0], OPERATION_CHOWN);
+}
+
+SEC("lsm/inode_setxattr")
+int inode_setxattr(u64 *ctx)
+{
+	return lsm_dentry((struct dentry *)ctx[1], OPERATION_SETXATTR);
+}
+
+SEC("lsm/inode_removexattr")
+int inode_removexattr(u64 *ctx)
+{
+	return lsm_dentry((struct dentry *)ctx[1], OPERATION_SETXATTR);
+}
+
+SEC("lsm/inode_set_acl")
+int inode_set_acl(u64 *ctx)
+{
+	return lsm_dentry((struct dentry *)ctx[1], OPERATION_SETXATTR);
+}
+
+SEC("lsm/inode_remove_acl")
+int inode_remove_acl(u64 *ctx)
+{
+	return lsm_dentry((struct dentry *)ctx[1], OPERATION_SETXATTR);
+}
+
+SEC("lsm/inode_link")
+int inode_link(u64 *ctx)
+{
+	return lsm_inode_link((struct dentry *)ctx[0], (struct inode *)ctx[1], (struct dentry *)ctx[2]);
+}
+
+SEC("lsm/inode_unlink")
+int inode_unlink(u64 *ctx)
+{
+	return lsm_dentry((struct dentry *)ctx[1], OPERATION_UNLINK);
+}
+
+SEC("lsm/inode_rename")
+int inode_rename(u64 *ctx)
+{
+	return lsm_inode_rename((struct inode *)ctx[0], (struct dentry *)ctx[1], (struct inode *)ctx[2], (struct dentry *)ctx[3]);
+}
+
+/* As `inode_rename`, where security_inode_rename itself is modified. */
+SEC("lsm/inode_rename")
+int modify_rename(u64 *ctx)
+{
+	return security_inode_rename((struct inode *)ctx[0], (struct dentry *)ctx[1], (struct inode *)ctx[2], (struct dentry *)ctx[3], ctx[4]);
+}
+
+SEC("lsm/inode_create")
+int inode_create(u64 *ctx)
+{
+	return lsm_inode_create((struct inode *)ctx[0], (struct dentry *)ctx[1]);
+}
+
+SEC("lsm/inode_symlink")
+int inode_symlink(u64 *ctx)
+{
+	return lsm_inode_create((struct inode *)ctx[0], (struct dentry *)ctx[1]);
+}
+
+SEC("lsm/inode_mkdir")
+int inode_mkdir(u64 *ctx)
+{
+	return lsm_inode_create((struct inode *)ctx[0], (struct dentry *)ctx[1]);
+}
+
+SEC("lsm/inode_mknod")
+int inode_mknod(u64 *ctx)
+{
+	return lsm_inode_create((struct inode *)ctx[0], (struct dentry *)ctx[1]);
+}
+
+SEC("lsm/d_instantiate")
+int d_instantiate(u64 *ctx)
+{
+	return lsm_d_instantiate((struct dentry *)ctx[0], (struct inode *)ctx[1]);
+}
+
+SEC("lsm/inode_free_security")
+int inode_free_security(u64 *ctx)
+{
+	return lsm_inode_free((struct inode *)ctx[0]);
+}
+
+SEC("lsm/sb_mount")
+int sb_mount(u64 *ctx)
+{
+	return lsm_mount((struct path *)ctx[1]);
+}
+
+SEC("lsm/move_mount")
+int move_mount(u64 *ctx)
+{
+	return lsm_mount((struct path *)ctx[1]);
+}
+
 /* Attached only to price the others: the cost of a hook that does nothing. */
 SEC("lsm/file_open")
 int empty(u64 *ctx)
@@ -104,4 +232,18 @@ SEC("raw_tp/whoami")
 int whoami(u64 *ctx)
 {
 	return become_self();
+}
+
+/* Never attached: run by the enforcer to change the filter. ctx: how many changes. */
+SEC("raw_tp/patch_filter")
+int patch_filter(u64 *ctx)
+{
+	return apply_patches(ctx[0]);
+}
+
+/* Never attached: run by the enforcer to learn a file's identity. ctx: descriptor. */
+SEC("raw_tp/identify")
+int identify_file(u64 *ctx)
+{
+	return tell_identity(ctx[0]);
 }

@@ -15,6 +15,14 @@
 #define CAN_REFUSE 1
 #endif
 
+/* Set to 0 by a backend that has no hooks to follow names with. */
+#ifndef FOLLOWS_NAMES
+#define FOLLOWS_NAMES 1
+#endif
+#if FOLLOWS_NAMES
+#include "names.h"
+#endif
+
 struct decision {
 	u32 kind; /* enum decision_kind */
 	u32 rule;
@@ -52,12 +60,15 @@ static __always_inline void conclude(const struct control *c, u32 rule, int is_e
 }
 
 /*
- * What the entry `ref` about the file or directory `ino` on `dev` makes of an access: a rule about the
- * caller's cgroup holds whatever exceptions there are; another one unless cgroup or executable are excepted.
+ * What the entry `ref` about the object `key` makes of an access: a rule about the caller's cgroup holds
+ * whatever exceptions there are; another one unless cgroup or executable are excepted. A subprogram, so that its
+ * stack is not under that of names.h, which needs most of what there is.
  */
-static __always_inline void judge(const struct control *c, u32 slot, const struct rule_ref *ref, u64 ino, u32 dev,
-				  struct decision *d)
+static __noinline void judge(const struct control *c, u32 slot, const struct rule_ref *ref,
+			     const struct object_key *key, struct decision *d)
 {
+	u64 ino = key->ino;
+	u32 dev = key->dev;
 	u32 denies = ref->effect & EFFECT_DENY ? ref->rule : 0;
 	u32 scoped = ref->effect & EFFECT_SCOPED ? scoped_file_rule(slot, ino, dev) : 0;
 	void *allowed = bpf_map_lookup_elem(&exempt, &slot);
@@ -82,12 +93,34 @@ static __always_inline void judge(const struct control *c, u32 slot, const struc
 		conclude(c, denies, is_exempt, CAN_REFUSE, d);
 }
 
-static __always_inline void decide(const struct object_key *key, struct decision *d)
+/* Does the entry stand for the inode of this generation? */
+static __always_inline int is_about(const struct rule_ref *ref, u32 generation)
+{
+	return !(ref->effect & EFFECT_ONE_GENERATION) || ref->generation == generation;
+}
+
+/* What the rule itself says, whichever inode met it, if it is one of the current policy. */
+static __always_inline void judge_by_rule(const struct control *c, u32 slot, void *current, u32 rule,
+					  struct decision *d)
+{
+	struct object_key key = { .ino = rule, .kind = OBJECT_RULE };
+	struct rule_ref *ref = bpf_map_lookup_elem(current, &key);
+
+	if (ref)
+		judge(c, slot, ref, &key, d);
+}
+
+/*
+ * The decision about a file: by its identity or, where the backend follows names, by the rule that it was bound
+ * to. `dentry` is the name by which it is accessed, or 0.
+ */
+static __always_inline void decide(const struct object_key *key, u32 generation, struct dentry *dentry,
+				   struct decision *d)
 {
 	const struct control *c;
 	struct rule_ref *ref;
 	void *current;
-	u32 slot;
+	u32 slot, rule = 0;
 
 	c = begin_decision(d, &slot);
 	if (!c)
@@ -98,8 +131,32 @@ static __always_inline void decide(const struct object_key *key, struct decision
 		return;
 	}
 	ref = bpf_map_lookup_elem(current, key);
-	if (ref) /* else the filter's "perhaps" was wrong */
-		judge(c, slot, ref, key->ino, key->dev, d);
+	if (ref && is_about(ref, generation)) {
+		judge(c, slot, ref, key, d);
+		return;
+	}
+#if FOLLOWS_NAMES
+	if (!may_be_bound(key->ino))
+		return; /* the filter's "perhaps" was wrong */
+	rule = bound_rule(slot, key, generation, dentry);
+	if (rule)
+		judge_by_rule(c, slot, current, rule, d);
+#endif
 }
+
+#if FOLLOWS_NAMES
+/* The decision about a name that is watched, whether anything bears it or not: `w` is what `watched` said. */
+static __always_inline void decide_name(u64 w, struct decision *d)
+{
+	const struct control *c;
+	void *current;
+	u32 slot;
+
+	c = begin_decision(d, &slot);
+	current = c && w ? bpf_map_lookup_elem(&rules, &slot) : 0;
+	if (current)
+		judge_by_rule(c, slot, current, WATCHED_RULE(w), d);
+}
+#endif
 
 #endif

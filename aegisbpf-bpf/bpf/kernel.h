@@ -27,6 +27,7 @@
 #define BPF_MAP_TYPE_ARRAY_OF_MAPS 12
 #define BPF_MAP_TYPE_RINGBUF 27
 #define BPF_F_NO_PREALLOC 1
+#define BPF_ANY 0
 #define BPF_NOEXIST 1
 #define BPF_RB_NO_WAKEUP 1
 #define BPF_RB_FORCE_WAKEUP 2
@@ -34,6 +35,7 @@
 #define BPF_RB_RING_SIZE 1
 
 #define EPERM 1
+#define EEXIST 17
 
 #define htons(number) __builtin_bswap16(number) /* the objects are little-endian */
 #define ntohs(number) __builtin_bswap16(number)
@@ -42,13 +44,22 @@
 #define FMODE_EXEC_FLAG 0x20 /* __FMODE_EXEC, set in f_flags by execve */
 #define FMODE_PATH 0x4000
 
+#define RENAME_EXCHANGE 2
+#define S_IFMT 0170000
+#define S_IFDIR 0040000
+#define S_IFLNK 0120000
+
 struct super_block {
 	u32 s_dev;
+	unsigned long s_magic;
 } __core;
 
 struct inode {
+	unsigned short i_mode;
 	unsigned long i_ino;
 	struct super_block *i_sb;
+	u32 i_nlink;
+	u32 i_generation;
 } __core;
 
 struct qstr {
@@ -59,6 +70,7 @@ struct qstr {
 struct dentry {
 	struct dentry *d_parent;
 	struct qstr d_name;
+	struct inode *d_inode;
 } __core;
 
 struct vfsmount {
@@ -156,6 +168,7 @@ struct sockaddr {
 
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
+static long (*bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
 static u64 (*bpf_ktime_get_ns)(void) = (void *)5;
 static u64 (*bpf_get_current_pid_tgid)(void) = (void *)14;
 static u64 (*bpf_get_current_uid_gid)(void) = (void *)15;
@@ -169,6 +182,7 @@ static void *(*bpf_ringbuf_reserve)(void *map, u64 size, u64 flags) = (void *)13
 static void (*bpf_ringbuf_submit)(void *data, u64 flags) = (void *)132;
 static u64 (*bpf_ringbuf_query)(void *map, u64 flags) = (void *)134;
 static struct task_struct *(*bpf_get_current_task_btf)(void) = (void *)158;
+static long (*bpf_loop)(u32 rounds, void *body, void *context, u64 flags) = (void *)181;
 static long (*bpf_d_path)(struct path *path, char *buf, u32 size) = (void *)147;
 
 /* Reads a field through a pointer that the verifier does not trust. 0 on success. */

@@ -16,7 +16,7 @@ static __noinline int on_open(struct file *file)
 
 	key.ino = file->f_inode->i_ino;
 	key.dev = file->f_inode->i_sb->s_dev;
-	decide(&key, &d);
+	decide(&key, file->f_inode->i_generation, file->f_path.dentry, &d);
 	if (d.kind == DECISION_ALLOW)
 		return 0;
 	cgroup = bpf_get_current_cgroup_id();

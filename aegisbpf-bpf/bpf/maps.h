@@ -8,9 +8,26 @@
 /*
  * The filter: is there perhaps a rule for an inode with these low bits? A global, not a map of its
  * own, because the address of a global costs one instruction and a map look-up thirteen. User space
- * writes it; a byte may say "perhaps" wrongly, never "no" wrongly.
+ * and the programs both write it, at the same time and each its own bits of a byte, so both do it by
+ * atomic operations (filter.h); a byte may say "perhaps" wrongly, never "no" wrongly.
  */
-u8 filter[FILTER_SLOTS] SEC(".bss.filter");
+u8 filter[FILTER_SLOTS] __attribute__((aligned(8))) SEC(".bss.filter");
+
+/* The changes that `patch_filter` makes next: one value, so that user space hands them over in one call. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct filter_patches);
+} filter_patches SEC(".maps");
+
+/* What `identify` found out. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct file_identity);
+} identity SEC(".maps");
 
 /* What may change while we run. An array: read on the hit path only. */
 struct {
@@ -55,6 +72,33 @@ struct {
 		__uint(value_size, sizeof(struct rule_ref));
 	});
 } rules SEC(".maps");
+
+/* Watched names: (directory, name) → the rule whose object bears it, or leads through it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 2);
+	__uint(key_size, sizeof(u32));
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_HASH);
+		__uint(max_entries, 1);
+		__uint(map_flags, BPF_F_NO_PREALLOC);
+		__uint(key_size, sizeof(struct name_key));
+		__uint(value_size, sizeof(struct name_ref));
+	});
+} names SEC(".maps");
+
+/*
+ * Inodes that came to bear a watched name after the policy was applied. Written by the programs, at that
+ * moment; one for all generations, since a file may be replaced while the policy is. Whether the rule is
+ * still one of the policy is asked of `rules`.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 13);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct object_key);
+	__type(value, struct bound);
+} bound SEC(".maps");
 
 /* cgroup id → the rule that allows it and everything below it. */
 struct {

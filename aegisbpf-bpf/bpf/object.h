@@ -3,7 +3,7 @@
 #ifndef AEGIS_OBJECT_H
 #define AEGIS_OBJECT_H
 
-#include "maps.h"
+#include "filter.h"
 #include "health.h"
 
 #define WALK_COMPONENTS 24
@@ -11,11 +11,11 @@
 /* The no-match path: one byte of the table, nothing before it. */
 static __always_inline int may_match(u64 ino)
 {
-	return filter[ino & (FILTER_SLOTS - 1)] & FILTER_FILE;
+	return filter_byte(ino) & (FILTER_FILE | FILTER_BOUND);
 }
 
-/* Identity of an open file, read through pointers that the verifier does not trust. */
-static __always_inline int identify(struct file *file, struct object_key *key)
+/* Identity of an open file, read through pointers that the verifier does not trust. 1 if a rule may be about it. */
+static __always_inline int identify(struct file *file, struct object_key *key, u32 *generation)
 {
 	struct inode *inode;
 	struct super_block *sb;
@@ -27,9 +27,56 @@ static __always_inline int identify(struct file *file, struct object_key *key)
 	key->kind = OBJECT_FILE;
 	if (!may_match(ino))
 		return 0; /* the device costs two more reads; without a match nobody asks for it */
-	if (read_field(sb, inode->i_sb) || read_field(key->dev, sb->s_dev))
+	if (read_field(sb, inode->i_sb) || read_field(key->dev, sb->s_dev) ||
+	    read_field(*generation, inode->i_generation))
 		return -1;
 	return 1;
+}
+
+/*
+ * The file behind a descriptor of the calling process. The kernel's type information lets the first steps be
+ * plain loads; only from the array of descriptors on does each step need a helper. 0 if there is none.
+ */
+static __always_inline struct file *file_of(long fd)
+{
+	struct file **slots = bpf_get_current_task_btf()->files->fdt->fd, *file;
+
+	return bpf_probe_read_kernel(&file, sizeof(file), slots + fd) ? 0 : file;
+}
+
+/*
+ * Does a file system with this magic number keep the generation of an inode as long as the inode itself? Others
+ * make one up whenever they read an inode, or have none. The ones that are kept only in memory never leave it.
+ */
+static __always_inline int keeps_generation(unsigned long magic)
+{
+	return magic == 0xef53 /* ext4 */ || magic == 0x58465342 /* xfs */ || magic == 0x9123683e /* btrfs */ ||
+	       magic == 0xf2f52010 /* f2fs */ || magic == 0x01021994 /* tmpfs */ || magic == 0x858458f6 /* ramfs */;
+}
+
+/*
+ * Which file a descriptor of the caller stands for, as the hooks will see it: stat(2) tells another device on
+ * btrfs and on overlays. Run by TEST_RUN in the enforcer's own context.
+ */
+static __always_inline int tell_identity(long fd)
+{
+	struct file *file = file_of(fd);
+	struct file_identity *answer;
+	struct inode *inode;
+	struct super_block *sb;
+	unsigned long ino, magic;
+	u32 zero = 0;
+
+	answer = bpf_map_lookup_elem(&identity, &zero);
+	if (!answer || !file)
+		return -1;
+	if (read_field(inode, file->f_inode) || read_field(ino, inode->i_ino) || read_field(sb, inode->i_sb) ||
+	    read_field(answer->dev, sb->s_dev) || read_field(magic, sb->s_magic) ||
+	    read_field(answer->generation, inode->i_generation))
+		return -1;
+	answer->ino = ino;
+	answer->keeps_generation = keeps_generation(magic);
+	return 0;
 }
 
 /*

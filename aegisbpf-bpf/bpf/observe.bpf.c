@@ -86,3 +86,17 @@ int whoami(u64 *ctx)
 {
 	return become_self();
 }
+
+/* Never attached: run by the enforcer to change the filter. ctx: how many changes. */
+SEC("raw_tp/patch_filter")
+int patch_filter(u64 *ctx)
+{
+	return apply_patches(ctx[0]);
+}
+
+/* Never attached: run by the enforcer to learn a file's identity. ctx: descriptor. */
+SEC("raw_tp/identify")
+int identify_file(u64 *ctx)
+{
+	return tell_identity(ctx[0]);
+}

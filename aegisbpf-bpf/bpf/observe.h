@@ -4,15 +4,16 @@
 #define AEGIS_OBSERVE_H
 
 #define CAN_REFUSE 0 /* a tracepoint comes after the fact */
+#define FOLLOWS_NAMES 0 /* and does not see how files get their names */
 #include "report.h"
 
-static __noinline int on_match(struct file *file, struct object_key *key, u32 operation)
+static __noinline int on_match(struct file *file, struct object_key *key, u32 generation, u32 operation)
 {
 	struct decision d;
 	struct event *event;
 	u64 cgroup;
 
-	decide(key, &d);
+	decide(key, generation, 0, &d);
 	if (d.kind == DECISION_ALLOW)
 		return 0;
 	cgroup = bpf_get_current_cgroup_id();
@@ -36,29 +37,28 @@ static __always_inline int is_path_only(struct file *file)
 static __always_inline int observe_file(struct file *file, u32 operation)
 {
 	struct object_key key = {};
-	int found = identify(file, &key);
+	u32 generation = 0;
+	int found = identify(file, &key, &generation);
 
 	if (found < 0)
 		note(HEALTH_FAULT_READ);
 	else if (found && !is_path_only(file))
-		on_match(file, &key, operation);
+		on_match(file, &key, generation, operation);
 	return 0;
 }
 
 /*
  * The file behind the descriptor that an open returned: its identity is the opened file's, whatever
- * the path said. The kernel's type information lets the first steps be plain loads; only from the array
- * of descriptors on does each step need a helper. A descriptor that was just returned lies within that
- * array, which only ever grows.
+ * the path said. A descriptor that was just returned lies within the array of descriptors, which only ever grows.
  */
 static __noinline int observe_opened(long fd)
 {
-	struct file **slots, *file;
+	struct file *file;
 
 	if (fd < 0)
 		return 0;
-	slots = bpf_get_current_task_btf()->files->fdt->fd;
-	if (bpf_probe_read_kernel(&file, sizeof(file), slots + fd) || !file) {
+	file = file_of(fd);
+	if (!file) {
 		note(HEALTH_FAULT_READ); /* another thread closed it meanwhile */
 		return 0;
 	}

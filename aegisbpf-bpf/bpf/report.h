@@ -102,4 +102,25 @@ static __always_inline struct event *begin_event(const struct decision *d, const
 	return event;
 }
 
+/* The last two names of where the access went, where no path can be had. */
+static __always_inline void note_names(struct event *event, struct dentry *dentry)
+{
+	const unsigned char *name;
+	struct dentry *parent;
+	long len;
+
+	if (read_field(name, dentry->d_name.name))
+		return;
+	len = bpf_probe_read_kernel_str(event->path, NAME_BYTES, name);
+	if (len < 1 || len > NAME_BYTES)
+		return;
+	event->path_form = PATH_PARTIAL;
+	event->path_len = len;
+	if (read_field(parent, dentry->d_parent) || parent == dentry || read_field(name, parent->d_name.name))
+		return;
+	len = bpf_probe_read_kernel_str(&event->path[len], NAME_BYTES, name);
+	if (len > 0 && len <= NAME_BYTES)
+		event->path_len += len;
+}
+
 #endif

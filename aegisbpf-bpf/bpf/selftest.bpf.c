@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* decide() and the filter behind entry points that TEST_RUN can call, for tests and benchmarks. */
+#define FOLLOWS_NAMES 0
 #include "report.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -14,6 +15,8 @@ struct {
 	struct comm_key comm_key;
 	struct address_record address_record;
 	struct task_record task_record;
+	struct name_key name_key;
+	struct name_ref name_ref;
 	struct event event;
 } layouts SEC(".bss.layouts");
 
@@ -26,7 +29,7 @@ int test_decide(u64 *ctx)
 
 	if (!may_match(key.ino))
 		return DECISION_ALLOW;
-	decide(&key, &d);
+	decide(&key, 0, 0, &d);
 	if (d.kind != DECISION_ALLOW)
 		count(&d, bpf_get_current_cgroup_id());
 	return d.kind | d.rule << 8;
@@ -36,4 +39,11 @@ SEC("raw_tp/whoami")
 int whoami(u64 *ctx)
 {
 	return become_self();
+}
+
+/* Never attached: run by the enforcer to change the filter. ctx: how many changes. */
+SEC("raw_tp/patch_filter")
+int patch_filter(u64 *ctx)
+{
+	return apply_patches(ctx[0]);
 }

@@ -64,6 +64,27 @@ pub const EFFECT_DENY: u32 = 1;
 pub const EFFECT_SCOPED: u32 = 2;
 /// Bit of [`RuleRef::effect`]: for some executable there is an exception.
 pub const EFFECT_EXCEPTED: u32 = 4;
+/// Bytes of a name, with its NUL.
+pub const FULL_NAME_BYTES: usize = 256;
+/// Changes of the filter that one run of the program for it makes.
+pub const FILTER_PATCHES: usize = 1024;
+
+/// Filter bit: a rule holds for all below some directory with these low inode bits.
+pub const FILTER_DIR: u8 = 2;
+/// Filter bit: names in some directory with these low inode bits are watched.
+pub const FILTER_NAME: u8 = 4;
+/// [`ObjectKey::kind`]: all below a directory.
+pub const OBJECT_DIR: u32 = 2;
+/// [`ObjectKey::kind`]: no object; what the rule with the number `ino` says of inodes that are bound to it.
+pub const OBJECT_RULE: u32 = 3;
+/// [`NameRef::kind`]: whatever bears the name is the rule's object.
+pub const NAME_OBJECT: u32 = 1;
+/// [`NameRef::kind`]: a directory on the way to the rule's object.
+pub const NAME_ANCESTOR: u32 = 2;
+/// [`Bound::state`]: the rule holds whatever the file is called, until it dies.
+pub const BOUND_STICKY: u32 = 2;
+/// [`RuleRef::effect`]: only the inode of this generation is meant.
+pub const EFFECT_ONE_GENERATION: u32 = 8;
 /// [`Control::mode`]: count and report, let everything pass.
 pub const MODE_AUDIT: u32 = 0;
 /// [`Control::mode`]: refuse.
@@ -91,6 +112,26 @@ pub const OPERATION_PTRACE: u8 = 30;
 pub const OPERATION_MODULE_LOAD: u8 = 31;
 /// [`Event::operation`]: bpf(2) was called.
 pub const OPERATION_BPF: u8 = 32;
+/// [`Event::operation`]: an open file was mapped.
+pub const OPERATION_MMAP: u8 = 3;
+/// [`Event::operation`]: a file was cut or grown.
+pub const OPERATION_TRUNCATE: u8 = 4;
+/// [`Event::operation`]: permissions were changed.
+pub const OPERATION_CHMOD: u8 = 5;
+/// [`Event::operation`]: the owner was changed.
+pub const OPERATION_CHOWN: u8 = 6;
+/// [`Event::operation`]: an extended attribute or access list was changed.
+pub const OPERATION_SETXATTR: u8 = 7;
+/// [`Event::operation`]: a file got one more name.
+pub const OPERATION_LINK: u8 = 8;
+/// [`Event::operation`]: a name was removed.
+pub const OPERATION_UNLINK: u8 = 9;
+/// [`Event::operation`]: a name was moved.
+pub const OPERATION_RENAME: u8 = 10;
+/// [`Event::operation`]: something was made.
+pub const OPERATION_CREATE: u8 = 11;
+/// [`Event::operation`]: something was mounted there.
+pub const OPERATION_MOUNT: u8 = 12;
 
 /// No rule matched.
 pub const DECISION_ALLOW: u8 = 0;
@@ -138,6 +179,10 @@ pub mod health {
     pub const DEAD_MAN: u32 = 13;
     /// How many there is room for.
     pub const SIZE: u32 = 16;
+    /// An inode could not be bound to the rule of its new name.
+    pub const FAULT_BOUND: u32 = 8;
+    /// A directory on the way to a watched name was replaced or mounted over.
+    pub const NAMES_MOVED: u32 = 9;
 }
 
 /// Key of `rules`: what an access is about.
@@ -148,7 +193,7 @@ pub struct ObjectKey {
     pub ino: u64,
     /// Device in the kernel's encoding: `major << 20 | minor`.
     pub dev: u32,
-    /// [`OBJECT_FILE`].
+    /// `OBJECT_…`.
     pub kind: u32,
 }
 
@@ -159,7 +204,82 @@ pub struct RuleRef {
     /// The rule's id, if `effect` has [`EFFECT_DENY`].
     pub rule: u32,
     /// Bits: `EFFECT_…`.
+    /// `EFFECT_…`.
     pub effect: u32,
+    /// The inode's, with [`EFFECT_ONE_GENERATION`].
+    pub generation: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// Key of `names`: a name in a directory.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct NameKey {
+    /// Inode number of the directory.
+    pub ino: u64,
+    /// Its device in the kernel's encoding.
+    pub dev: u32,
+    /// Bytes of `name` in use.
+    pub len: u32,
+    /// Filled up with NULs.
+    pub name: [u8; FULL_NAME_BYTES],
+}
+
+/// Value of `names`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct NameRef {
+    /// The rule's id.
+    pub rule: u32,
+    /// [`NAME_OBJECT`] or [`NAME_ANCESTOR`].
+    pub kind: u32,
+}
+
+/// Value of `bound`, whose key is an [`ObjectKey`]: an inode that came to bear a watched name.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct Bound {
+    /// The rule's id.
+    pub rule: u32,
+    /// The inode's generation.
+    pub generation: u32,
+    /// `BOUND_…`.
+    pub state: u32,
+    /// 1 where the file system does not keep generations.
+    pub any_generation: u32,
+}
+
+/// One change of the filter.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct FilterPatch {
+    /// Which byte.
+    pub slot: u32,
+    /// Bits to set.
+    pub set: u8,
+    /// Bits to clear.
+    pub clear: u8,
+    /// 1 if a bound inode's entry is to come.
+    pub count: u8,
+    /// 1 if a bound inode's entry is gone.
+    pub uncount: u8,
+}
+
+/// What the program `identify_file` tells of an open file.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct FileIdentity {
+    /// Inode number.
+    pub ino: u64,
+    /// Device in the kernel's encoding.
+    pub dev: u32,
+    /// The inode's generation.
+    pub generation: u32,
+    /// 1 if the file system keeps it as long as the inode lives.
+    pub keeps_generation: u32,
+    /// Zero.
+    pub pad: u32,
 }
 
 /// Key of `cgroup_files`: a file, for a cgroup and all below it. The value is the rule's id.
@@ -365,7 +485,6 @@ pub struct Event {
 }
 
 const _: () = assert!(size_of::<ObjectKey>() == 16);
-const _: () = assert!(size_of::<RuleRef>() == 8);
 const _: () = assert!(size_of::<CgroupFileKey>() == 24);
 const _: () = assert!(size_of::<ExecutableFileKey>() == 24);
 const _: () = assert!(size_of::<NetKey>() == 32);
@@ -373,6 +492,12 @@ const _: () = assert!(size_of::<PrefixData>() == 20);
 const _: () = assert!(size_of::<CommKey>() == 16);
 const _: () = assert!(size_of::<AddressRecord>() == 24);
 const _: () = assert!(size_of::<TaskRecord>() == 24);
+const _: () = assert!(size_of::<RuleRef>() == 16);
+const _: () = assert!(size_of::<NameKey>() == 272);
+const _: () = assert!(size_of::<NameRef>() == 8);
+const _: () = assert!(size_of::<Bound>() == 16);
+const _: () = assert!(size_of::<FilterPatch>() == 8);
+const _: () = assert!(size_of::<FileIdentity>() == 24);
 const _: () = assert!(size_of::<CountKey>() == 16);
 const _: () = assert!(size_of::<Counts>() == 24);
 const _: () = assert!(size_of::<Control>() == 24);

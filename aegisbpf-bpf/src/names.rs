@@ -10,6 +10,14 @@ pub const EMERGENCY: &str = "emergency";
 pub const DEAD_MAN: &str = "dead_man";
 /// The policy, two generations.
 pub const RULES: &str = "rules";
+/// Watched names, two generations.
+pub const NAMES: &str = "names";
+/// Inodes that came to bear a watched name.
+pub const BOUND: &str = "bound";
+/// Changes of the filter that are asked for.
+pub const FILTER_PATCHES: &str = "filter_patches";
+/// A file's identity that was asked for.
+pub const IDENTITY: &str = "identity";
 /// Allowed cgroups, two generations.
 pub const EXEMPT: &str = "exempt";
 /// Files that are denied to single cgroups, two generations.
@@ -37,6 +45,12 @@ pub const EVENTS: &str = "events";
 
 /// Returns our process id as the programs see it; run once, never attached.
 pub const WHOAMI: &str = "whoami";
+/// Changes the filter; run by TEST_RUN, never attached.
+pub const PATCH_FILTER: &str = "patch_filter";
+/// Tells a file's identity; run by TEST_RUN, never attached.
+pub const IDENTIFY_FILE: &str = "identify_file";
+/// The programs that run only under TEST_RUN, when the enforcer asks something of them.
+pub const SERVANTS: [&str; 3] = [WHOAMI, PATCH_FILTER, IDENTIFY_FILE];
 /// Does nothing; attached only to price the others.
 pub const EMPTY: &str = "empty";
 /// The same on `socket_connect`.

@@ -21,7 +21,6 @@ macro_rules! layout {
 fn ours() -> BTreeMap<&'static str, Layout> {
     BTreeMap::from([
         ("object_key", layout!(abi::ObjectKey { ino, dev, kind })),
-        ("rule_ref", layout!(abi::RuleRef { rule, effect })),
         (
             "cgroup_file_key",
             layout!(abi::CgroupFileKey {
@@ -64,6 +63,54 @@ fn ours() -> BTreeMap<&'static str, Layout> {
             }),
         ),
         ("task_record", layout!(abi::TaskRecord { tgid, pad, comm })),
+        (
+            "rule_ref",
+            layout!(abi::RuleRef {
+                rule,
+                effect,
+                generation,
+                pad
+            }),
+        ),
+        (
+            "name_key",
+            layout!(abi::NameKey {
+                ino,
+                dev,
+                len,
+                name
+            }),
+        ),
+        ("name_ref", layout!(abi::NameRef { rule, kind })),
+        (
+            "bound",
+            layout!(abi::Bound {
+                rule,
+                generation,
+                state,
+                any_generation
+            }),
+        ),
+        (
+            "filter_patch",
+            layout!(abi::FilterPatch {
+                slot,
+                set,
+                clear,
+                count,
+                uncount
+            }),
+        ),
+        (
+            "file_identity",
+            layout!(abi::FileIdentity {
+                ino,
+                dev,
+                generation,
+                keeps_generation,
+                pad
+            }),
+        ),
         ("count_key", layout!(abi::CountKey { cgroup, rule, pad })),
         (
             "counts",

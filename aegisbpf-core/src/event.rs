@@ -48,6 +48,26 @@ pub enum Access {
     ModuleLoad,
     /// bpf(2) was called.
     Bpf,
+    /// An open file was mapped into memory.
+    Mmap,
+    /// The file was cut or grown.
+    Truncate,
+    /// Its permissions were changed.
+    Chmod,
+    /// Its owner was changed.
+    Chown,
+    /// One of its extended attributes or its access list was changed.
+    Setxattr,
+    /// It was given one more name, or a denied name.
+    Link,
+    /// A name of it was removed.
+    Unlink,
+    /// A name of it was moved, or something was moved to its name.
+    Rename,
+    /// Something was made under a denied name.
+    Create,
+    /// Something was mounted over it.
+    Mount,
 }
 
 impl Access {
@@ -55,6 +75,16 @@ impl Access {
         Some(match number {
             abi::OPERATION_OPEN => Self::Open,
             abi::OPERATION_EXEC => Self::Exec,
+            abi::OPERATION_MMAP => Self::Mmap,
+            abi::OPERATION_TRUNCATE => Self::Truncate,
+            abi::OPERATION_CHMOD => Self::Chmod,
+            abi::OPERATION_CHOWN => Self::Chown,
+            abi::OPERATION_SETXATTR => Self::Setxattr,
+            abi::OPERATION_LINK => Self::Link,
+            abi::OPERATION_UNLINK => Self::Unlink,
+            abi::OPERATION_RENAME => Self::Rename,
+            abi::OPERATION_CREATE => Self::Create,
+            abi::OPERATION_MOUNT => Self::Mount,
             abi::OPERATION_CONNECT => Self::Connect,
             abi::OPERATION_BIND => Self::Bind,
             abi::OPERATION_LISTEN => Self::Listen,
@@ -74,6 +104,16 @@ impl std::fmt::Display for Access {
         f.pad(match self {
             Self::Open => "open",
             Self::Exec => "exec",
+            Self::Mmap => "mmap",
+            Self::Truncate => "truncate",
+            Self::Chmod => "chmod",
+            Self::Chown => "chown",
+            Self::Setxattr => "setxattr",
+            Self::Link => "link",
+            Self::Unlink => "unlink",
+            Self::Rename => "rename",
+            Self::Create => "create",
+            Self::Mount => "mount",
             Self::Connect => "connect",
             Self::Bind => "bind",
             Self::Listen => "listen",

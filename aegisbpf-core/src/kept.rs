@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
+    locate::WatchedName,
     policy::{Origin, Policy, RuleId},
+    resolve::Follow,
     table::{State, Table},
 };
 
@@ -32,6 +34,8 @@ struct Record {
     files: Vec<String>,
     /// In the order of the text.
     rules: Vec<RuleRecord>,
+    /// Names of directories, and the rule that each is watched for.
+    ancestors: Vec<(WatchedName, RuleId)>,
     last_id: u32,
 }
 
@@ -42,6 +46,7 @@ struct RuleRecord {
     line: u32,
     column: u32,
     state: State,
+    follow: Follow,
 }
 
 impl Kept {
@@ -70,12 +75,14 @@ impl Kept {
                     files.push(origin.source.to_string());
                     u32::try_from(files.len() - 1).unwrap_or(u32::MAX)
                 });
+            let row = self.table.rows.get(&id)?;
             Some(RuleRecord {
                 id,
                 file,
                 line: origin.line,
                 column: origin.column,
-                state: self.table.rows.get(&id)?.state.clone(),
+                state: row.state.clone(),
+                follow: row.follow.clone(),
             })
         });
         let rules = rules
@@ -86,6 +93,7 @@ impl Kept {
             text: self.policy.to_string(),
             files,
             rules,
+            ancestors: self.table.ancestors.clone(),
             last_id: self.table.last_id(),
         };
         let bytes =
@@ -116,8 +124,8 @@ impl Kept {
             .iter()
             .cloned()
             .zip(record.rules)
-            .map(|(rule, kept)| (kept.id, rule, kept.state));
-        let table = Table::restore(rows, record.last_id);
+            .map(|(rule, kept)| (kept.id, rule, kept.state, kept.follow));
+        let table = Table::restore(rows, record.ancestors, record.last_id);
         Ok(Self { policy, table })
     }
 }
@@ -139,12 +147,22 @@ mod tests {
         ];
         let ids = [4, 9, 5, 6].map(|id| RuleId::new(id).unwrap());
         let rows = policy.rules().iter().cloned().zip(ids).zip(states);
-        let table = Table::restore(rows.map(|((rule, id), state)| (id, rule, state)), 12);
+        let name = WatchedName {
+            directory: FileId::from_kernel(8, 2),
+            name: b"a".to_vec(),
+        };
+        let follow = Follow {
+            generation: Some(7),
+            name: Some(name.clone()),
+        };
+        let rows = rows.map(|((rule, id), state)| (id, rule, state, follow.clone()));
+        let table = Table::restore(rows, vec![(name, ids[0])], 12);
         let kept = Kept { policy, table };
         let back = Kept::from_bytes(&kept.to_bytes().unwrap()).unwrap();
         assert_eq!(back.policy, kept.policy);
         assert_eq!(back.policy.source(), kept.policy.source());
         assert_eq!(back.table.rows, kept.table.rows);
+        assert_eq!(back.table.ancestors, kept.table.ancestors);
         assert_eq!(back.table.last_id(), 12);
         assert_eq!(
             back.table.rows[&ids[1]].rule.origin.to_string(),

@@ -29,6 +29,7 @@ mod events;
 pub mod file_id;
 mod kept;
 mod kernel;
+mod locate;
 mod mounts;
 pub mod policy;
 mod policy_file;
@@ -49,6 +50,7 @@ pub use self::{
     kernel::capability,
     kernel::support,
     kernel::{dose, selftest},
+    locate::{Identity, WatchedName},
     policy::Policy,
     policy_file::PolicyFileError,
     stats::Stats,

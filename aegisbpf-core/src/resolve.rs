@@ -1,19 +1,29 @@
 //! A policy on this host: which file a path names now, which id a cgroup has. The only step that reads the host for a
 //! policy; it asks for metadata and opens none of the files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::CgroupTree;
 use crate::file_id::FileId;
+use crate::locate::{ByStat, Identify, Locator, WatchedName};
 use crate::mounts::Mounts;
 use crate::policy::{CgroupRef, Facts, Object, Policy, Problems, Rule, RuleId, Subject};
+
+/// What else a rule about a path holds on to, so that it survives the file's replacement.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Follow {
+    /// The generation of the file's inode, where it tells one file from a later one with the same number.
+    pub generation: Option<u32>,
+    /// The file's name: whatever bears it is denied.
+    pub name: Option<WatchedName>,
+}
 
 /// What a rule stands for on this host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -83,9 +93,11 @@ impl fmt::Display for Reason {
 }
 
 /// A policy with what its rules stand for on this host, as of the time of [`resolve`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolution {
     resolved: Vec<Resolved>,
+    follows: Vec<Follow>,
+    ancestors: BTreeMap<WatchedName, RuleId>,
     warnings: Problems,
 }
 
@@ -94,6 +106,31 @@ impl Resolution {
     #[must_use]
     pub fn get(&self, id: RuleId) -> Option<&Resolved> {
         self.resolved.get(id.index())
+    }
+
+    /// What the rule holds on to besides; nothing if it is not about a path.
+    #[must_use]
+    pub fn follow(&self, id: RuleId) -> Option<&Follow> {
+        self.follows.get(id.index())
+    }
+
+    /// The directories on the way to the files, by name, each with the first rule whose file it leads to.
+    pub fn ancestors(&self) -> impl Iterator<Item = (&WatchedName, RuleId)> {
+        self.ancestors.iter().map(|(name, id)| (name, *id))
+    }
+
+    /// Does a rule of the policy hold for a name?
+    #[must_use]
+    pub fn follows_names(&self) -> bool {
+        !self.ancestors.is_empty() || self.follows.iter().any(|follow| follow.name.is_some())
+    }
+
+    /// Do both stand for the same on the host, whatever they warn of?
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.resolved == other.resolved
+            && self.follows == other.follows
+            && self.ancestors == other.ancestors
     }
 
     /// All rules, in the order of their ids.
@@ -157,6 +194,14 @@ impl Facts for Resolution {
 /// All problems, warnings included, if a rule cannot hold on this host whatever happens: a directory where a file is
 /// meant.
 pub fn resolve(policy: &Policy) -> Result<Resolution, Problems> {
+    resolve_by(policy, &mut ByStat)
+}
+
+/// [`resolve`], with another way to find out a file's identity.
+pub(crate) fn resolve_by(
+    policy: &Policy,
+    identify: &mut dyn Identify,
+) -> Result<Resolution, Problems> {
     // Without proc, files can still be looked up; cgroups say why they cannot.
     let mounts = Mounts::read().unwrap_or_default();
     let tree = CgroupTree::among(&mounts).ok();
@@ -167,58 +212,93 @@ pub fn resolve(policy: &Policy) -> Result<Resolution, Problems> {
         mounts,
         tree,
         gone,
+        locator: Locator::new(identify),
+        ancestors: BTreeMap::new(),
+        last_way: Rc::from([]),
         problems: Problems::default(),
     };
-    let resolved = policy
-        .rules()
+    let (resolved, follows) = policy
         .iter()
-        .map(|rule| resolver.rule(rule))
-        .collect();
+        .map(|(id, rule)| resolver.rule(id, rule))
+        .unzip();
     let warnings = resolver.problems.verdict()?;
-    Ok(Resolution { resolved, warnings })
+    Ok(Resolution {
+        resolved,
+        follows,
+        ancestors: resolver.ancestors,
+        warnings,
+    })
 }
 
-struct Resolver {
+struct Resolver<'a> {
     mounts: Mounts,
     tree: Option<CgroupTree>,
     /// The cgroup ids of the policy that no cgroup has.
     gone: BTreeSet<u64>,
+    locator: Locator<'a>,
+    ancestors: BTreeMap<WatchedName, RuleId>,
+    last_way: Rc<[WatchedName]>,
     problems: Problems,
 }
 
-impl Resolver {
-    fn rule(&mut self, rule: &Rule) -> Resolved {
+impl Resolver<'_> {
+    fn rule(&mut self, id: RuleId, rule: &Rule) -> (Resolved, Follow) {
+        let mut follow = Follow::default();
         let resolved = match (&rule.subject, &rule.object) {
             (Subject::Cgroup(CgroupRef::Path(path)), _) => self.cgroup_path(path),
             (Subject::Cgroup(CgroupRef::Id(id)), _) => self.cgroup_id(*id, rule),
             (Subject::Executable(exe), Object::Path(path) | Object::Dir(path)) => {
                 self.exception(exe, path, rule)
             }
-            (_, Object::Path(path)) => self.path(path, rule),
+            (_, Object::Path(path)) => self.path(path, id, rule, &mut follow),
             (_, Object::Inode(id)) => Ok(self.inode(*id, rule)),
             _ => Ok(Resolved::AsWritten),
         };
-        resolved.unwrap_or_else(Resolved::Unresolved)
+        (resolved.unwrap_or_else(Resolved::Unresolved), follow)
     }
 
     fn exception(&mut self, exe: &Path, path: &Path, rule: &Rule) -> Result<Resolved, Reason> {
-        let identity = |path: &Path| {
-            let meta = fs::metadata(path).map_err(|error| file_reason(path, &error))?;
-            Ok((FileId::from_stat(meta.dev(), meta.ino()), meta.is_file()))
+        let mut found = |path: &Path| {
+            self.locator
+                .locate(path)
+                .and_then(|located| located.found.ok_or(ErrorKind::NotFound.into()))
+                .map_err(|error| file_reason(path, &error))
         };
-        let (executable, is_file) = identity(exe)?;
-        if !is_file {
+        let (executable, kind) = found(exe)?;
+        let (object, _) = found(path)?;
+        if !kind.is_file() {
             let message = format!("{} is no file that could be executed", exe.display());
             let remedy = "write the path of the executable first, then what it may access";
             self.problems.error(rule.span(), message, remedy);
         }
-        let (object, _) = identity(path)?;
+        let (executable, object) = (executable.file, object.file);
         Ok(Resolved::Exception { executable, object })
     }
 
-    fn path(&mut self, path: &Path, rule: &Rule) -> Result<Resolved, Reason> {
-        let target = fs::canonicalize(path).map_err(|error| file_reason(path, &error))?;
-        let meta = fs::symlink_metadata(&target).map_err(|error| file_reason(path, &error))?;
+    fn path(
+        &mut self,
+        path: &Path,
+        id: RuleId,
+        rule: &Rule,
+        follow: &mut Follow,
+    ) -> Result<Resolved, Reason> {
+        let located = self
+            .locator
+            .locate(path)
+            .map_err(|error| file_reason(path, &error))?;
+        // Neighbours share what leads to them.
+        if !Rc::ptr_eq(&self.last_way, &located.ancestors) {
+            for name in located.ancestors.iter() {
+                self.ancestors.entry(name.clone()).or_insert(id);
+            }
+            self.last_way = located.ancestors;
+        }
+        follow.name = located.name;
+        let target = located.target;
+        let Some((identity, kind)) = located.found else {
+            return Err(file_reason(path, &ErrorKind::NotFound.into()));
+        };
+        follow.generation = identity.generation;
         if let Some(link) = path.ancestors().find(|part| part.is_symlink()) {
             let message = format!(
                 "{} leads through the symbolic link {}: {} is denied",
@@ -232,7 +312,7 @@ impl Resolver {
                 format!("write `{}` if that is meant", target.display()),
             );
         }
-        if meta.is_dir() {
+        if kind.is_dir() {
             let message = format!(
                 "{} is a directory, [deny_path] is about files",
                 path.display()
@@ -240,9 +320,10 @@ impl Resolver {
             let remedy = "name the files in it; [deny_dir], which denies all below a directory, is not enforced by this build";
             self.problems.error(rule.span(), message, remedy);
         }
-        let id = FileId::from_stat(meta.dev(), meta.ino());
-        self.check_device(&target, id, rule);
-        Ok(Resolved::File(id))
+        if !self.locator.is_exact() {
+            self.check_device(&target, identity.file, rule);
+        }
+        Ok(Resolved::File(identity.file))
     }
 
     /// Some file systems tell stat(2) another device than the kernel's own, by which rules are matched.

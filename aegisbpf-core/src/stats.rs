@@ -146,6 +146,11 @@ pub struct Health {
     pub fault_totals: u64,
     /// A cgroup lies deeper than 32 levels.
     pub fault_depth: u64,
+    /// A file came to bear a denied name and could not be bound to its rule: there are too many.
+    pub fault_bound: u64,
+    /// A directory on the way to a denied file was replaced or mounted over by one who may, or made where none
+    /// was: applying the policy again looks the files up anew. No fault.
+    pub names_moved: u64,
     /// Accesses that a rule would have refused, but for an emergency.
     pub passed_by_emergency: u64,
     /// Accesses that a rule would have refused, but the daemon was not heard of.
@@ -162,6 +167,8 @@ impl AddAssign for Health {
         self.fault_counts += other.fault_counts;
         self.fault_totals += other.fault_totals;
         self.fault_depth += other.fault_depth;
+        self.fault_bound += other.fault_bound;
+        self.names_moved += other.names_moved;
         self.passed_by_emergency += other.passed_by_emergency;
         self.passed_by_dead_man += other.passed_by_dead_man;
     }
@@ -176,13 +183,14 @@ impl Health {
 
     /// The faults by their causes.
     #[must_use]
-    pub fn causes(&self) -> [(&'static str, u64); 5] {
+    pub fn causes(&self) -> [(&'static str, u64); 6] {
         [
             ("no_policy", self.fault_no_policy),
             ("read", self.fault_read),
             ("counts", self.fault_counts),
             ("totals", self.fault_totals),
             ("depth", self.fault_depth),
+            ("bound", self.fault_bound),
         ]
     }
 }

@@ -4,18 +4,19 @@ mod network;
 mod subjects;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt,
     sync::Arc,
 };
 
-use aegisbpf_bpf::abi::{self, ObjectKey, RuleRef};
+use aegisbpf_bpf::abi::{self, NameKey, NameRef, ObjectKey, RuleRef};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     FileId,
+    locate::WatchedName,
     policy::{Class, Meaning, Object, Policy, Rule, RuleId},
-    resolve::{Reason, Resolution, Resolved},
+    resolve::{Follow, Reason, Resolution, Resolved},
 };
 
 /// What became of a rule on this host.
@@ -63,6 +64,8 @@ impl fmt::Display for State {
 pub(crate) enum Need {
     /// A rule that denies a file.
     Files,
+    /// A rule that follows a file's name.
+    Names,
     /// A rule about the names of what is executed.
     ExecNames,
     /// A rule about where to connect or send.
@@ -84,6 +87,7 @@ pub(crate) enum Need {
 pub(crate) struct Row {
     pub(crate) rule: Arc<Rule>,
     pub(crate) state: State,
+    pub(crate) follow: Follow,
 }
 
 /// One applied policy: each rule under the id that the kernel knows.
@@ -94,6 +98,8 @@ pub(crate) struct Row {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Table {
     pub(crate) rows: BTreeMap<RuleId, Row>,
+    /// The directories on the way to watched names, each with the first rule whose file it leads to.
+    pub(crate) ancestors: Vec<(WatchedName, RuleId)>,
     last_id: u32,
 }
 
@@ -106,9 +112,10 @@ impl Table {
             .map(|(id, row)| (row.rule.meaning(), *id))
             .collect();
         let mut next = Self {
-            rows: BTreeMap::new(),
             last_id: self.last_id,
+            ..Self::default()
         };
+        let mut given: HashMap<RuleId, RuleId> = HashMap::new();
         // The first rule about a file or a cgroup is the one that is named for it.
         let mut files: HashMap<(Class, FileId), RuleId> = HashMap::new();
         let mut cgroups: HashMap<(Class, u64, &Object), RuleId> = HashMap::new();
@@ -143,23 +150,38 @@ impl Table {
                 Row {
                     rule: Arc::new(rule.clone()),
                     state,
+                    follow: resolution.follow(index).cloned().unwrap_or_default(),
                 },
             );
+            given.insert(index, id);
         }
+        next.ancestors = resolution
+            .ancestors()
+            .filter_map(|(name, index)| Some((name.clone(), *given.get(&index)?)))
+            .collect();
         next
     }
 
     /// The table that had these rows.
     pub(crate) fn restore(
-        rows: impl IntoIterator<Item = (RuleId, Rule, State)>,
+        rows: impl IntoIterator<Item = (RuleId, Rule, State, Follow)>,
+        ancestors: Vec<(WatchedName, RuleId)>,
         last_id: u32,
     ) -> Self {
-        let row = |(id, rule, state)| {
+        let row = |(id, rule, state, follow)| {
             let rule = Arc::new(rule);
-            (id, Row { rule, state })
+            (
+                id,
+                Row {
+                    rule,
+                    state,
+                    follow,
+                },
+            )
         };
         Self {
             rows: rows.into_iter().map(row).collect(),
+            ancestors,
             last_id,
         }
     }
@@ -180,8 +202,8 @@ impl Table {
     /// Nothing of this table but the memory of the ids that were given.
     pub(crate) fn emptied(&self) -> Self {
         Self {
-            rows: BTreeMap::new(),
             last_id: self.last_id,
+            ..Self::default()
         }
     }
 
@@ -193,6 +215,9 @@ impl Table {
     /// What this policy calls for.
     pub(crate) fn needs(&self) -> BTreeSet<Need> {
         let mut needs = BTreeSet::new();
+        if self.names().next().is_some() {
+            needs.insert(Need::Names);
+        }
         if self.files().next().is_some() {
             needs.insert(Need::Files);
         }
@@ -201,32 +226,78 @@ impl Table {
         needs
     }
 
-    /// The entries of the map `rules`: what is denied to all, and what single cgroups or executables have rules about.
+    /// The entries of the map `rules`: what is denied to all, what single cgroups or executables have rules about, and
+    /// what a rule says of files that come to bear its name.
     pub(crate) fn files(&self) -> impl Iterator<Item = (ObjectKey, RuleRef)> {
-        let denied = self.rows.iter().filter_map(|(id, row)| match row.state {
-            State::File(file) if row.rule.class() == Class::File => Some((file, id.number())),
-            _ => None,
-        });
-        let mut entries: BTreeMap<FileId, RuleRef> = denied
-            .map(|(file, rule)| {
-                let effect = abi::EFFECT_DENY;
-                (file, RuleRef { rule, effect })
-            })
-            .collect();
-        for (file, effect) in self.effects() {
-            let entry = entries.entry(file).or_insert(RuleRef { rule: 0, effect });
+        let mut entries: BTreeMap<FileId, RuleRef> = BTreeMap::new();
+        for (id, row) in self.denied() {
+            if let State::File(file) = row.state {
+                entries.insert(file, denies(*id, row.follow.generation));
+            }
+        }
+        let effects = self.effects();
+        for (file, effect) in &effects {
+            let entry = entries.entry(*file).or_insert(RuleRef {
+                rule: 0,
+                ..denied_by(0)
+            });
+            if entry.rule == 0 {
+                entry.effect = 0;
+            }
             entry.effect |= effect;
+            if effect & abi::EFFECT_SCOPED != 0 {
+                // The rules about single cgroups name the number alone.
+                entry.effect &= !abi::EFFECT_ONE_GENERATION;
+            }
         }
         // An exception alone, from nothing that is denied, needs no look-up.
         entries.retain(|_, entry| entry.effect != abi::EFFECT_EXCEPTED);
-        entries.into_iter().map(|(file, entry)| {
-            let key = ObjectKey {
-                ino: file.ino,
-                dev: file.dev,
-                kind: abi::OBJECT_FILE,
-            };
-            (key, entry)
-        })
+        let identities = entries
+            .into_iter()
+            .map(|(file, entry)| (object(file, abi::OBJECT_FILE), entry));
+        let by_name = self
+            .denied()
+            .filter(|(_, row)| row.follow.name.is_some())
+            .map(move |(id, row)| {
+                let file = match row.state {
+                    State::File(file) => Some(file),
+                    _ => None,
+                };
+                let excepted = file.and_then(|file| effects.get(&file)).copied();
+                let mut entry = denied_by(id.number());
+                entry.effect |= excepted.unwrap_or_default() & abi::EFFECT_EXCEPTED;
+                (object(named(*id), abi::OBJECT_RULE), entry)
+            });
+        identities.chain(by_name)
+    }
+
+    fn denied(&self) -> impl Iterator<Item = (&RuleId, &Row)> {
+        self.rows
+            .iter()
+            .filter(|(_, row)| row.rule.class() == Class::File)
+    }
+
+    /// The entries of the map `names`, each name once: that of a rule's object before that of a directory, and of
+    /// several rules the first.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (NameKey, NameRef)> {
+        let objects = self
+            .denied()
+            .filter_map(|(id, row)| Some((row.follow.name.as_ref()?, *id, abi::NAME_OBJECT)));
+        let ancestors = self
+            .ancestors
+            .iter()
+            .map(|(name, id)| (name, *id, abi::NAME_ANCESTOR));
+        let mut seen = HashSet::new();
+        objects
+            .chain(ancestors)
+            .filter(move |(name, ..)| seen.insert(*name))
+            .filter_map(|(name, id, kind)| {
+                let value = NameRef {
+                    rule: id.number(),
+                    kind,
+                };
+                Some((name_key(name)?, value))
+            })
     }
 
     /// The entries of the map `exempt`: cgroup id → rule id.
@@ -242,9 +313,67 @@ impl Table {
     /// The filter bytes that these entries need.
     pub(crate) fn filter(&self) -> Vec<u8> {
         let mut filter = vec![0; abi::FILTER_SLOTS];
+        let mut mark = |ino: u64, bit| filter[ino as usize % abi::FILTER_SLOTS] |= bit;
         for (key, _) in self.files() {
-            filter[key.ino as usize % abi::FILTER_SLOTS] |= abi::FILTER_FILE;
+            match key.kind {
+                abi::OBJECT_FILE => mark(key.ino, abi::FILTER_FILE),
+                abi::OBJECT_DIR => mark(key.ino, abi::FILTER_DIR),
+                _ => {}
+            }
+        }
+        for (name, _) in self.names() {
+            mark(name.ino, abi::FILTER_NAME);
         }
         filter
     }
+}
+
+/// Stands for whatever file comes to bear the rule's name, where a rule is looked up by its object. No file system has
+/// the device 0.
+pub(crate) fn named(rule: RuleId) -> FileId {
+    FileId::from_kernel(0, rule.number().into())
+}
+
+fn object(file: FileId, kind: u32) -> ObjectKey {
+    ObjectKey {
+        ino: file.ino,
+        dev: file.dev,
+        kind,
+    }
+}
+
+fn denied_by(rule: u32) -> RuleRef {
+    RuleRef {
+        rule,
+        effect: abi::EFFECT_DENY,
+        generation: 0,
+        pad: 0,
+    }
+}
+
+fn denies(rule: RuleId, generation: Option<u32>) -> RuleRef {
+    let any = denied_by(rule.number());
+    match generation {
+        None => any,
+        Some(generation) => RuleRef {
+            effect: any.effect | abi::EFFECT_ONE_GENERATION,
+            generation,
+            ..any
+        },
+    }
+}
+
+/// `None` for what no file system takes for a name.
+fn name_key(name: &WatchedName) -> Option<NameKey> {
+    let mut bytes = [0; abi::FULL_NAME_BYTES];
+    // The last byte stays a NUL.
+    bytes[..abi::FULL_NAME_BYTES - 1]
+        .get_mut(..name.name.len())?
+        .copy_from_slice(&name.name);
+    Some(NameKey {
+        ino: name.directory.ino,
+        dev: name.directory.dev,
+        len: u32::try_from(name.name.len()).ok()?,
+        name: bytes,
+    })
 }

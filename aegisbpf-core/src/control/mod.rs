@@ -3,6 +3,7 @@
 mod carried;
 mod counters;
 mod edit;
+mod follow;
 mod shared;
 mod succession;
 
@@ -23,7 +24,7 @@ use crate::{
     kept::Kept,
     kernel::{Loaded, Maps, Ring, Source, StatsSwitch, capability, lock, support},
     policy::{Policy, Problem, Problems, RuleId},
-    resolve::{Reason, resolve},
+    resolve::Reason,
     stats::DeadMan,
     table::{State, Table},
 };
@@ -208,7 +209,7 @@ impl Control {
 
     fn replace_as(&mut self, policy: &Policy, ids: Ids<'_>) -> Result<Applied> {
         capability::require(self.backend, self.mode(), policy)?;
-        let resolution = resolve(policy)?;
+        let resolution = self.resolve(policy)?;
         let next = Kept {
             table: match ids {
                 Ids::Kept => self.kept.table.succeed(policy, &resolution),
@@ -225,7 +226,8 @@ impl Control {
             if self.is_attached() {
                 self.loaded.attach(&needs)?;
             }
-            self.maps.switch(&self.kept.table, &next.table)
+            self.maps
+                .switch(&mut self.loaded, &self.kept.table, &next.table)
         });
         if let Err(e) = switched {
             self.loaded.detach_except(&had)?;
@@ -234,11 +236,14 @@ impl Control {
         }
         let previous = std::mem::replace(&mut self.kept, next);
         self.generation = self.generation.wrapping_add(1);
-        let retired = self.maps.retire(&previous.table, &self.kept.table);
+        let retired = self
+            .maps
+            .retire(&mut self.loaded, &previous.table, &self.kept.table);
         self.previous = Some(previous.policy);
         self.loaded.detach_except(&needs)?;
         retired?;
         self.end_switch()?;
+        self.catch_up(policy, &resolution)?;
         Ok(self.applied(policy, resolution.warnings()))
     }
 

@@ -141,7 +141,7 @@ impl Control {
         if !pins.switching().is_set() {
             return Ok(());
         }
-        self.maps.repair(&self.kept.table)?;
+        self.maps.repair(&mut self.loaded, &self.kept.table)?;
         let needs = self.kept.table.needs();
         if !pins.detached().is_set() {
             self.loaded.attach(&needs)?;

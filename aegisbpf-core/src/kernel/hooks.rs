@@ -115,14 +115,49 @@ const LSM: &[Hook] = &[
     lsm("kernel_read_file", "kernel_read_file", Need::ModuleLoad),
     lsm("kernel_load_data", "kernel_load_data", Need::ModuleLoad),
     lsm("call_bpf", "bpf", Need::Bpf),
+    lsm("mmap_file", "mmap_file", Need::Files),
+    lsm("path_truncate", "path_truncate", Need::Files),
+    // Since Linux 6.2; before, path_truncate is asked for open files too.
+    optional("file_truncate", Place::Lsm("file_truncate"), Need::Files),
+    lsm("path_chmod", "path_chmod", Need::Files),
+    lsm("path_chown", "path_chown", Need::Files),
+    lsm("inode_setxattr", "inode_setxattr", Need::Files),
+    lsm("inode_removexattr", "inode_removexattr", Need::Files),
+    // Since Linux 6.2; before, access lists are extended attributes like others.
+    optional("inode_set_acl", Place::Lsm("inode_set_acl"), Need::Files),
+    optional(
+        "inode_remove_acl",
+        Place::Lsm("inode_remove_acl"),
+        Need::Files,
+    ),
+    lsm("inode_link", "inode_link", Need::Files),
+    lsm("inode_unlink", "inode_unlink", Need::Files),
+    lsm("inode_rename", "inode_rename", Need::Files),
+    lsm("sb_mount", "sb_mount", Need::Files),
+    lsm("move_mount", "move_mount", Need::Files),
+    lsm("d_instantiate", "d_instantiate", Need::Names),
+    lsm("inode_free_security", "inode_free_security", Need::Names),
+    lsm("inode_create", "inode_create", Need::Names),
+    lsm("inode_symlink", "inode_symlink", Need::Names),
+    lsm("inode_mkdir", "inode_mkdir", Need::Names),
+    lsm("inode_mknod", "inode_mknod", Need::Names),
 ];
 
 /// The same programs as [`LSM`], at the functions that call the security hooks.
 static MODIFY_RETURN: LazyLock<Vec<Hook>> = LazyLock::new(|| {
     let moved = |hook: &Hook| match hook.place {
-        // The one function that is not called as its hook is.
         Place::Lsm("bprm_check_security") => Hook {
             place: Place::Modify("bprm_check"),
+            ..*hook
+        },
+        // The function is told of an exchange once, and by a flag; the hook twice.
+        Place::Lsm("inode_rename") => Hook {
+            program: "modify_rename",
+            place: Place::Modify("inode_rename"),
+            ..*hook
+        },
+        Place::Lsm("inode_free_security") => Hook {
+            place: Place::Modify("inode_free"),
             ..*hook
         },
         Place::Lsm(name) => Hook {

@@ -22,7 +22,7 @@ mod syscall;
 
 pub(crate) use self::maps::Ring;
 pub(crate) use self::{
-    maps::{Brakes, Maps, Remains, Source},
+    maps::{Brakes, Maps, Remains, Run, Source},
     object::{Loaded, Sizes, build},
     runtime::StatsSwitch,
 };

@@ -10,13 +10,13 @@ use aya::{
     Btf, Ebpf, EbpfLoader,
     programs::{Program, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun},
 };
-
+use aya_obj::btf::BtfKind;
 use sha2::{Digest, Sha256};
 
 use super::{
     hooks::{self, Hook, Place},
     links::{Link, Links},
-    maps::Source,
+    maps::{Run, Source},
     modify_return,
     pins::Pins,
     private_mount,
@@ -71,7 +71,14 @@ impl Loaded {
             .map_max_entries(names::TOTALS, sizes.rules)
             .load(bytes)
             .map_err(|e| refused(e.into(), "the object"))?;
-        let hooks = hooks::of(backend).to_vec();
+        let mut hooks = hooks::of(backend).to_vec();
+        hooks.retain(|hook| !(hook.optional && is_missing(hook, &btf)));
+        for name in names::SERVANTS {
+            let servant = in_object(&mut ebpf, name)?;
+            <&mut RawTracePoint>::try_from(servant)
+                .and_then(RawTracePoint::load)
+                .map_err(|e| refused(e.into(), name))?;
+        }
         if backend == Backend::ModifyReturn {
             let beside = modify_return::load_all(bytes, &btf, &ebpf, &hooks)?;
             return Ok(Self {
@@ -111,7 +118,8 @@ impl Loaded {
     /// # Errors
     /// If something of it is not there.
     pub(crate) fn open(backend: Backend, pins: &Pins, scope: Option<PathBuf>) -> Result<Self> {
-        let hooks = hooks::of(backend).to_vec();
+        let mut hooks = hooks::of(backend).to_vec();
+        hooks.retain(|hook| !hook.optional || pins.program(hook.program).exists());
         Ok(Self {
             programs: Programs::open(pins, &hooks)?,
             hooks,
@@ -132,14 +140,8 @@ impl Loaded {
             map.pin(pins.map(name))
                 .map_err(|e| Error::kernel(format!("pinning the map {name}"), e))?;
         }
-        let whoami: &mut RawTracePoint = in_object(ebpf, names::WHOAMI)?
-            .try_into()
-            .map_err(|e| Error::kernel("pinning programs", e))?;
-        whoami
-            .load()
-            .map_err(|e| Error::kernel("loading the program that tells who we are", e))?;
         let names = self.hooks.iter().map(|hook| hook.program);
-        for name in names.chain([names::WHOAMI]) {
+        for name in names.chain(names::SERVANTS) {
             self.programs
                 .get_mut(name)?
                 .pin(pins.program(name))
@@ -164,23 +166,7 @@ impl Loaded {
     /// # Errors
     /// If the kernel does not run the program that does.
     pub(crate) fn become_self(&mut self) -> Result<()> {
-        let failed = |e: ProgramError| Error::kernel("telling the programs who we are", e);
-        let loads = matches!(self.programs, Programs::Object(..));
-        let program: &mut RawTracePoint = self
-            .programs
-            .get_mut(names::WHOAMI)?
-            .try_into()
-            .map_err(failed)?;
-        if loads {
-            program.load().map_err(failed)?;
-        }
-        program
-            .test_run(RawTracePointRunOptions::new())
-            .map_err(failed)?;
-        if loads {
-            program.unload().map_err(failed)?;
-        }
-        Ok(())
+        self.run(names::WHOAMI, 0).map(drop)
     }
 
     /// Attaches the hooks for `needs` that are not attached: all of them or, if one fails, none.
@@ -300,6 +286,29 @@ impl Loaded {
             })
             .collect()
     }
+}
+
+impl Run for Loaded {
+    fn run(&mut self, program: &'static str, argument: u64) -> Result<u32> {
+        let failed = |e: ProgramError| Error::kernel(format!("running the program {program}"), e);
+        let raw: &mut RawTracePoint = self.programs.get_mut(program)?.try_into().map_err(failed)?;
+        let mut options = RawTracePointRunOptions::new();
+        options.args[0] = argument;
+        Ok(raw.test_run(options).map_err(failed)?.return_value)
+    }
+}
+
+/// Has this kernel no such security hook? (A system call's tracepoint is looked for when it is attached.)
+fn is_missing(hook: &Hook, btf: &Btf) -> bool {
+    match hook.place {
+        Place::Lsm(name) => has_no_function(btf, &format!("bpf_lsm_{name}")),
+        Place::Modify(name) => has_no_function(btf, &format!("security_{name}")),
+        _ => false,
+    }
+}
+
+fn has_no_function(btf: &Btf, name: &str) -> bool {
+    btf.id_by_type_name_kind(name, BtfKind::Func).is_err()
 }
 
 fn object(backend: Backend) -> &'static [u8] {

@@ -26,7 +26,7 @@ pub(super) enum Programs {
 }
 
 impl Programs {
-    /// Opens the programs of `hooks`, and the one that tells who we are.
+    /// Opens the programs of `hooks`, and the ones that only we run.
     ///
     /// # Errors
     /// If one is not there or is of another kind.
@@ -45,9 +45,11 @@ impl Programs {
             };
             programs.insert(hook.program, opened.map_err(|e| missing(hook.program, e))?);
         }
-        let whoami = RawTracePoint::from_pin(pins.program(names::WHOAMI))
-            .map_err(|e| missing(names::WHOAMI, e))?;
-        programs.insert(names::WHOAMI, Program::RawTracePoint(whoami));
+        for name in names::SERVANTS {
+            let servant =
+                RawTracePoint::from_pin(pins.program(name)).map_err(|e| missing(name, e))?;
+            programs.insert(name, Program::RawTracePoint(servant));
+        }
         Ok(Self::Pinned(programs))
     }
 

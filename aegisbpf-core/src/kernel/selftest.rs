@@ -9,7 +9,7 @@ use aya::{
 };
 
 use super::{
-    Maps, Source, capability,
+    Maps, Run, Source, capability,
     modify_return::{self, Modifier},
 };
 use crate::{
@@ -42,10 +42,12 @@ impl Selftest {
             .load(aegisbpf_bpf::SELFTEST)
             .map_err(failed)?;
         let maps = Maps::take(&mut Source::Object(&mut ebpf), 1 << 18)?;
-        let program: &mut RawTracePoint = program(&mut ebpf, names::TEST_DECIDE)?;
-        program
-            .load()
-            .map_err(|e| Error::kernel("loading the self-test program", e))?;
+        for name in [names::TEST_DECIDE, names::PATCH_FILTER] {
+            let program: &mut RawTracePoint = program(&mut ebpf, name)?;
+            program
+                .load()
+                .map_err(|e| Error::kernel("loading a self-test program", e))?;
+        }
         Ok(Self {
             ebpf,
             maps,
@@ -60,9 +62,10 @@ impl Selftest {
     pub fn apply(&mut self, policy: &Policy) -> Result<()> {
         capability::require(Backend::Lsm, Mode::Enforce, policy)?;
         let next = self.table.succeed(policy, &resolve(policy)?);
-        self.maps.switch(&self.table, &next)?;
+        let mut run = Servant(&mut self.ebpf);
+        self.maps.switch(&mut run, &self.table, &next)?;
         let previous = std::mem::replace(&mut self.table, next);
-        self.maps.retire(&previous, &self.table)?;
+        self.maps.retire(&mut run, &previous, &self.table)?;
         Ok(())
     }
 
@@ -147,6 +150,21 @@ impl Selftest {
 #[must_use]
 pub fn lay_out(policy: &Policy, resolution: &Resolution) -> usize {
     Table::default().succeed(policy, resolution).files().count()
+}
+
+/// The programs of the self-test object.
+struct Servant<'a>(&'a mut Ebpf);
+
+impl Run for Servant<'_> {
+    fn run(&mut self, name: &'static str, argument: u64) -> Result<u32> {
+        let program: &mut RawTracePoint = program(self.0, name)?;
+        let mut options = RawTracePointRunOptions::new();
+        options.args[0] = argument;
+        let answer = program
+            .test_run(options)
+            .map_err(|e| Error::kernel(format!("running the program {name}"), e))?;
+        Ok(answer.return_value)
+    }
 }
 
 /// A program on `file_open` that does nothing: the floor that the real one is compared with.

@@ -8,7 +8,7 @@ use aegisbpf_bpf::abi::{self, CgroupFileKey, CommKey, ExecutableFileKey};
 use super::{Need, State, Table};
 use crate::{
     FileId,
-    policy::{Class, Object, Rule},
+    policy::{Class, Object, Rule, RuleId},
 };
 
 impl Table {
@@ -31,15 +31,28 @@ impl Table {
 
     /// The entries of the map `executable_files`.
     pub(crate) fn executable_files(&self) -> BTreeMap<ExecutableFileKey, u32> {
-        self.first_of(|row| match row.state {
-            State::Exception { executable, object } => Some(ExecutableFileKey {
-                exe_ino: executable.ino,
-                ino: object.ino,
-                exe_dev: executable.dev,
-                dev: object.dev,
-            }),
+        let mut entries = self.first_of(|row| match row.state {
+            State::Exception { executable, object } => Some(exception(executable, object)),
             _ => None,
-        })
+        });
+        // Who may access the file may access what replaces it.
+        let names: BTreeMap<FileId, RuleId> = self
+            .denied()
+            .filter_map(|(id, row)| match row.state {
+                State::File(file) if row.follow.name.is_some() => Some((file, *id)),
+                _ => None,
+            })
+            .collect();
+        for (id, row) in &self.rows {
+            if let State::Exception { executable, object } = row.state
+                && let Some(rule) = names.get(&object)
+            {
+                entries
+                    .entry(exception(executable, super::named(*rule)))
+                    .or_insert(id.number());
+            }
+        }
+        entries
     }
 
     /// The entries of the map `comms`.
@@ -89,6 +102,15 @@ impl Table {
             }
         }
         entries
+    }
+}
+
+fn exception(executable: FileId, object: FileId) -> ExecutableFileKey {
+    ExecutableFileKey {
+        exe_ino: executable.ino,
+        ino: object.ino,
+        exe_dev: executable.dev,
+        dev: object.dev,
     }
 }
 

@@ -117,7 +117,7 @@ pub(crate) fn the_empty_hook_class_is_not_attached(backend: Backend) {
         Backend::Lsm => "lsm/file_open",
         _ => "modify_return/security_file_open",
     };
-    assert_eq!(aegis.links(), [hook]);
+    assert!(aegis.links().iter().any(|link| link == hook));
     assert_refused(&scene.secret);
     aegis.apply(&"version=1\n".parse().unwrap()).unwrap();
     assert!(aegis.links().is_empty());

@@ -1,7 +1,10 @@
 //! The classes of entries that a policy becomes. A new one is a type here and a line in [`all`].
 
 use aegisbpf_bpf::{
-    abi::{CgroupFileKey, CommKey, ExecutableFileKey, NetKey, ObjectKey, PrefixData, RuleRef},
+    abi::{
+        CgroupFileKey, CommKey, ExecutableFileKey, NameKey, NameRef, NetKey, ObjectKey, PrefixData,
+        RuleRef,
+    },
     names,
 };
 use aya::maps::{HashMap, LpmTrie, MapData, lpm_trie};
@@ -21,6 +24,7 @@ type Hash<K, V> = HashMap<MapData, K, V>;
 pub(super) fn all(source: &mut Source<'_>) -> Result<Vec<Box<dyn Slots>>> {
     Ok(vec![
         Box::new(Slotted::<Files>::take(source)?),
+        Box::new(Slotted::<Names>::take(source)?),
         Box::new(Slotted::<AllowedCgroups>::take(source)?),
         Box::new(Slotted::<CgroupFiles>::take(source)?),
         Box::new(Slotted::<ExecutableFiles>::take(source)?),
@@ -45,6 +49,22 @@ impl Class for Files {
         table
             .files()
             .map(|(key, rule)| (bytemuck::cast(key), bytemuck::cast(rule)))
+    }
+}
+
+/// Watched names.
+struct Names;
+
+impl Class for Names {
+    const NAME: &'static str = names::NAMES;
+    type Inner = Hash<[u8; size_of::<NameKey>()], [u8; size_of::<NameRef>()]>;
+
+    fn entries(
+        table: &Table,
+    ) -> impl Iterator<Item = ([u8; size_of::<NameKey>()], [u8; size_of::<NameRef>()])> {
+        table
+            .names()
+            .map(|(key, value)| (bytemuck::cast(key), bytemuck::cast(value)))
     }
 }
 

@@ -1,7 +1,9 @@
 //! The maps, typed, and the order of writes that makes a change of policy atomic.
 
+mod bound;
 mod brakes;
 mod classes;
+mod filter;
 mod net_filter;
 mod patience;
 mod remains;
@@ -16,8 +18,10 @@ use aegisbpf_bpf::{
 };
 use aya::maps::{Array, IterableMap, MapData, MapError, PerCpuValues, RingBuf};
 
-pub(crate) use self::{brakes::Brakes, remains::Remains, source::Source};
-use self::{net_filter::NetFilter, patience::patiently, slotted::Slots};
+use self::{
+    bound::BoundInodes, filter::Filter, net_filter::NetFilter, patience::patiently, slotted::Slots,
+};
+pub(crate) use self::{brakes::Brakes, filter::Run, remains::Remains, source::Source};
 use super::runtime;
 use crate::{
     error::{Error, Result},
@@ -32,7 +36,9 @@ const SLOTS: u32 = 2;
 
 /// The maps of a loaded object.
 pub(crate) struct Maps {
-    filter: Array<MapData, [u8; abi::FILTER_SLOTS]>,
+    filter: Filter,
+    bound: BoundInodes,
+    identity: Array<MapData, [u8; size_of::<abi::FileIdentity>()]>,
     net_filter: NetFilter,
     control: remains::Control,
     totals: remains::Totals,
@@ -53,7 +59,9 @@ impl Maps {
     /// If one is missing or of another type: the object is not the one this library was built with.
     pub(crate) fn take(source: &mut Source<'_>, ring_buffer_bytes: u32) -> Result<Self> {
         Ok(Self {
-            filter: source.take(names::FILTER)?,
+            filter: Filter::take(source)?,
+            bound: BoundInodes::take(source)?,
+            identity: source.take(names::IDENTITY)?,
             net_filter: NetFilter::take(source)?,
             control: source.take(names::CONTROL)?,
             totals: source.take(names::TOTALS)?,
@@ -104,7 +112,12 @@ impl Maps {
     ///
     /// # Errors
     /// If the kernel refuses; then the previous policy stands, whole.
-    pub(crate) fn switch(&mut self, previous: &Table, next: &Table) -> Result<()> {
+    pub(crate) fn switch(
+        &mut self,
+        run: &mut dyn Run,
+        previous: &Table,
+        next: &Table,
+    ) -> Result<()> {
         let most = self.rule_capacity()?;
         if next.rows.len() > most {
             return Err(Error::unsupported(
@@ -115,7 +128,7 @@ impl Maps {
         }
         let new_ids: Vec<u32> = ids(next).filter(|id| !has(previous, *id)).collect();
         // 1 to 3, then 4, the commit: one write, bit 0 of which chooses the slot for every hook at once.
-        let committed = self.prepare(previous, next, &new_ids).and_then(|()| {
+        let committed = self.prepare(run, previous, next, &new_ids).and_then(|()| {
             self.set(|control| control.generation = control.generation.wrapping_add(1))
         });
         if let Err(e) = committed {
@@ -123,7 +136,7 @@ impl Maps {
             for id in &new_ids {
                 let _ = self.totals.remove(id);
             }
-            let _ = self.write_filter(&previous.filter());
+            let _ = self.filter.become_exactly(run, &previous.filter());
             let _ = self.net_filter.write(&previous.net_filter());
             for class in &mut self.classes {
                 class.discard();
@@ -145,9 +158,16 @@ impl Maps {
     ///
     /// # Errors
     /// If the kernel refuses; then some memory of the old policy is held until the next switch.
-    pub(crate) fn retire(&mut self, previous: &Table, next: &Table) -> Result<()> {
+    pub(crate) fn retire(
+        &mut self,
+        run: &mut dyn Run,
+        previous: &Table,
+        next: &Table,
+    ) -> Result<()> {
+        // No program binds an inode to a name that is gone: the barrier has waited for the last that could.
         self.empty_spare()?;
-        self.write_filter(&next.filter())?;
+        self.unbind(run, next)?;
+        self.filter.become_exactly(run, &next.filter())?;
         self.net_filter.write(&next.net_filter())?;
         self.forget(&ids(previous).filter(|id| !has(next, *id)).collect())
     }
@@ -156,10 +176,11 @@ impl Maps {
     ///
     /// # Errors
     /// If the kernel refuses.
-    pub(crate) fn repair(&mut self, current: &Table) -> Result<()> {
+    pub(crate) fn repair(&mut self, run: &mut dyn Run, current: &Table) -> Result<()> {
         self.settled = false;
         self.empty_spare()?;
-        self.write_filter(&current.filter())?;
+        self.unbind(run, current)?;
+        self.filter.become_exactly(run, &current.filter())?;
         self.net_filter.write(&current.net_filter())?;
         let counted = self
             .totals
@@ -201,7 +222,13 @@ impl Maps {
     }
 
     /// Steps 1 to 3: everything that must be there before the commit.
-    fn prepare(&mut self, previous: &Table, next: &Table, new_ids: &[u32]) -> Result<()> {
+    fn prepare(
+        &mut self,
+        run: &mut dyn Run,
+        previous: &Table,
+        next: &Table,
+        new_ids: &[u32],
+    ) -> Result<()> {
         // 1. Build aside. Nothing of this is seen by any program.
         for class in &mut self.classes {
             class.build(next)?;
@@ -217,11 +244,7 @@ impl Maps {
             .map_err(failed("making a rule's counters"))?;
         }
         // 2. The filter says "perhaps" for both policies.
-        let mut both = previous.filter();
-        for (byte, new) in both.iter_mut().zip(next.filter()) {
-            *byte |= new;
-        }
-        self.write_filter(&both)?;
+        self.filter.include(run, &next.filter())?;
         self.net_filter
             .write_both(previous.net_filter(), &next.net_filter())?;
         // 3. The spare slot, which no program reads: the last switch waited until none did, or this does.
@@ -236,12 +259,41 @@ impl Maps {
         Ok(self.settings()?.generation % SLOTS)
     }
 
-    fn write_filter(&mut self, filter: &[u8]) -> Result<()> {
-        let mut whole = [0; abi::FILTER_SLOTS];
-        whole.copy_from_slice(filter);
-        self.filter
-            .set(0, whole, 0)
-            .map_err(failed("writing the filter"))
+    /// Ends the binding of inodes to rules that `next` has not. Each entry first, then its place in the filter.
+    fn unbind(&mut self, run: &mut dyn Run, next: &Table) -> Result<()> {
+        let freed = self.bound.retain(|rule| has(next, rule))?;
+        self.filter.count(run, &freed, false)
+    }
+
+    /// Binds files to rules as the programs do when a file comes to bear a watched name: for those that did so after they
+    /// were looked up and before their names were watched.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub(crate) fn bind(
+        &mut self,
+        run: &mut dyn Run,
+        files: &[(u32, crate::locate::Identity)],
+    ) -> Result<()> {
+        for (rule, identity) in files {
+            let ino = [identity.file.ino];
+            self.filter.count(run, &ino, true)?;
+            if !self.bound.insert(*rule, identity)? {
+                self.filter.count(run, &ino, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the program `identify_file` found out when it was last run.
+    ///
+    /// # Errors
+    /// If the kernel does not tell.
+    pub(crate) fn identity(&self) -> Result<abi::FileIdentity> {
+        self.identity
+            .get(&0, 0)
+            .map(bytemuck::cast)
+            .map_err(failed("reading a file's identity"))
     }
 
     /// Drops the counters of rules that are no more.
@@ -295,7 +347,9 @@ impl Maps {
     /// If the kernel does not tell.
     pub(crate) fn memory(&self) -> Result<Vec<(&'static str, u64)>> {
         let maps = [
-            (names::FILTER, IterableMap::map(&self.filter)),
+            (names::FILTER, self.filter.maps()[0]),
+            (names::FILTER_PATCHES, self.filter.maps()[1]),
+            (names::BOUND, self.bound.map()),
             (names::CONTROL, IterableMap::map(&self.control)),
             (names::TOTALS, IterableMap::map(&self.totals)),
             (names::BY_CGROUP, IterableMap::map(&self.by_cgroup)),

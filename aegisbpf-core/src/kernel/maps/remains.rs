@@ -97,6 +97,8 @@ pub(super) fn health(map: &HealthCounters) -> Result<Health> {
         fault_counts: read(health::FAULT_COUNTS)?,
         fault_totals: read(health::FAULT_TOTALS)?,
         fault_depth: read(health::FAULT_DEPTH)?,
+        fault_bound: read(health::FAULT_BOUND)?,
+        names_moved: read(health::NAMES_MOVED)?,
         passed_by_emergency: read(health::EMERGENCY)?,
         passed_by_dead_man: read(health::DEAD_MAN)?,
     })

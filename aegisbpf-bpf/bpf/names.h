@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Rules that follow a name: whatever comes to bear a watched name is bound to the rule at that moment, before
+ * anybody can open it by that name. So an open looks at the inode alone, and pays nothing for names.
+ */
+#ifndef AEGIS_NAMES_H
+#define AEGIS_NAMES_H
+
+#include "filter.h"
+#include "object.h"
+
+#define WATCHED_RULE(w) ((u32)(w))
+#define WATCHED_KIND(w) ((u32)((w) >> 32))
+
+/* Are names in the directory with this inode number watched, perhaps? */
+static __always_inline int may_watch(u64 ino)
+{
+	return filter_byte(ino) & FILTER_NAME;
+}
+
+static __always_inline int may_be_bound(u64 ino)
+{
+	return filter_byte(ino) & FILTER_BOUND;
+}
+
+/*
+ * What the current policy has to do with the name of `dentry` in `dir`: name_kind << 32 | rule, or 0. The key
+ * is on the stack, not in a map: programs may be preempted, and two would share it. The result of the look-up is
+ * copied at once, while the entry cannot go.
+ */
+static __noinline u64 watched(u32 slot, struct dentry *dentry, struct inode *dir)
+{
+	struct name_key key = {};
+	struct name_ref *ref;
+	void *current;
+
+	key.ino = dir->i_ino;
+	if (!may_watch(key.ino))
+		return 0;
+	key.dev = dir->i_sb->s_dev;
+	key.len = dentry->d_name.len;
+	if ((int)bpf_probe_read_kernel_str(key.name, sizeof(key.name), dentry->d_name.name) < 0) {
+		note(HEALTH_FAULT_READ);
+		return 0;
+	}
+	current = bpf_map_lookup_elem(&names, &slot);
+	ref = current ? bpf_map_lookup_elem(current, &key) : 0;
+	return ref ? (u64)ref->kind << 32 | ref->rule : 0;
+}
+
+/* Is the entry about the inode with this generation, or about an earlier one of the same number? */
+static __always_inline int is_inode(const struct bound *b, u32 generation)
+{
+	return b->any_generation || b->generation == generation;
+}
+
+/*
+ * The rule to which this inode is bound, or 0. While a rename to a watched name is under way the rule counts
+ * only where the file is opened by such a name. That the rename went on meanwhile is seen by looking twice:
+ * an inode that leaves a watched name becomes sticky before it moves.
+ */
+static __always_inline u32 bound_rule(u32 slot, const struct object_key *key, u32 generation, struct dentry *dentry)
+{
+	struct bound *b = bpf_map_lookup_elem(&bound, key);
+	u64 name;
+
+	if (!b || !is_inode(b, generation))
+		return 0;
+	if (*(volatile u32 *)&b->state == BOUND_STICKY)
+		return b->rule;
+	name = watched(slot, dentry, dentry->d_parent->d_inode);
+	if (WATCHED_KIND(name) == NAME_OBJECT)
+		return WATCHED_RULE(name);
+	return *(volatile u32 *)&b->state == BOUND_STICKY ? b->rule : 0;
+}
+
+/*
+ * Binds the inode to the rule. One that is bound already keeps its rule, and may become sticky; an entry of
+ * an earlier inode with this number is overwritten.
+ */
+static __noinline int bind(struct inode *inode, u32 rule, u32 state)
+{
+	struct object_key key = { .ino = inode->i_ino, .dev = inode->i_sb->s_dev, .kind = OBJECT_FILE };
+	struct bound fresh = { .rule = rule, .generation = inode->i_generation, .state = state,
+			       .any_generation = !keeps_generation(inode->i_sb->s_magic) };
+	struct bound *b;
+	int failed;
+
+	filter_count(key.ino);
+	/* (int): before 6.4 the result of this helper is not sign-extended. */
+	failed = (int)bpf_map_update_elem(&bound, &key, &fresh, BPF_NOEXIST);
+	if (!failed)
+		return 0;
+	filter_uncount(key.ino);
+	b = bpf_map_lookup_elem(&bound, &key);
+	if (!b) {
+		note(HEALTH_FAULT_BOUND); /* full: the new file is open to all */
+		return 0;
+	}
+	if (!is_inode(b, fresh.generation))
+		bpf_map_update_elem(&bound, &key, &fresh, BPF_ANY);
+	else if (state == BOUND_STICKY)
+		*(volatile u32 *)&b->state = BOUND_STICKY;
+	return 0;
+}
+
+/* The inode is bound and nobody knows yet how its rename went: from now on it counts by any name. */
+static __always_inline void make_sticky(struct inode *inode)
+{
+	struct object_key key = { .ino = inode->i_ino, .dev = inode->i_sb->s_dev, .kind = OBJECT_FILE };
+	struct bound *b;
+
+	if (!may_be_bound(key.ino))
+		return;
+	b = bpf_map_lookup_elem(&bound, &key);
+	if (b && is_inode(b, inode->i_generation))
+		*(volatile u32 *)&b->state = BOUND_STICKY;
+}
+
+/* The slot of the current policy. */
+static __always_inline int current_slot(u32 *slot)
+{
+	u32 zero = 0;
+	struct control *c = bpf_map_lookup_elem(&control, &zero);
+
+	if (!c)
+		return -1;
+	*slot = *(volatile u32 *)&c->generation & 1;
+	return 0;
+}
+
+/* A name is about to stand for an inode: made anew, linked, or looked up for the first time. */
+static __noinline int on_instantiate(struct dentry *dentry, struct inode *inode)
+{
+	u64 name;
+	u32 slot;
+
+	if (current_slot(&slot))
+		return 0;
+	name = watched(slot, dentry, dentry->d_parent->d_inode);
+	if (WATCHED_KIND(name) == NAME_OBJECT)
+		bind(inode, WATCHED_RULE(name), BOUND_STICKY);
+	return 0;
+}
+
+static __always_inline int lsm_d_instantiate(struct dentry *dentry, struct inode *inode)
+{
+	if (!may_watch(dentry->d_parent->d_inode->i_ino))
+		return 0;
+	return on_instantiate(dentry, inode);
+}
+
+/* The inode leaves memory. If its last name has gone, its number may be used again, and the rule ends with it. */
+static __noinline int on_free(struct inode *inode)
+{
+	struct object_key key = { .ino = inode->i_ino, .dev = inode->i_sb->s_dev, .kind = OBJECT_FILE };
+	struct bound *b;
+
+	if (inode->i_nlink)
+		return 0;
+	b = bpf_map_lookup_elem(&bound, &key);
+	if (b && is_inode(b, inode->i_generation) && !(int)bpf_map_delete_elem(&bound, &key))
+		filter_uncount(key.ino);
+	return 0;
+}
+
+static __always_inline int lsm_inode_free(struct inode *inode)
+{
+	if (!may_be_bound(inode->i_ino))
+		return 0;
+	return on_free(inode);
+}
+
+#endif

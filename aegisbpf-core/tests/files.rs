@@ -1,0 +1,172 @@
+//! The file side of the enforcer, attacked: each fact is a row of the catalogue in docs/SECURITY.md. Facts share one
+//! enforcer for each backend that can refuse; where none can be loaded they are ignored with the reason.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a panic is how a test fails"
+)]
+
+#[path = "files/actor.rs"]
+mod actor;
+#[path = "files/hooks.rs"]
+mod hooks;
+#[path = "files/names.rs"]
+mod names;
+#[path = "files/race.rs"]
+mod race;
+#[path = "files/raw.rs"]
+mod raw;
+#[path = "files/scene.rs"]
+mod scene;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use aegisbpf_core::{Backend, Enforcer, Error, Mode};
+use libtest_mimic::{Arguments, Completion, Trial};
+
+use self::scene::Stage;
+
+type Fact = fn(&mut Stage);
+
+const FACTS: &[(&str, Fact)] = &[
+    (
+        "whatever_is_done_to_a_denied_file_is_refused",
+        hooks::whatever_is_done_to_a_denied_file_is_refused,
+    ),
+    (
+        "a_descriptor_older_than_the_rule_may_be_read_and_nothing_else",
+        hooks::a_descriptor_older_than_the_rule_may_be_read_and_nothing_else,
+    ),
+    (
+        "an_inode_rule_needs_no_names_and_its_hooks_go_with_it",
+        hooks::an_inode_rule_needs_no_names_and_its_hooks_go_with_it,
+    ),
+    (
+        "in_audit_mode_each_is_counted_and_none_refused",
+        hooks::in_audit_mode_each_is_counted_and_none_refused,
+    ),
+    (
+        "a_replaced_file_is_denied_like_the_first",
+        names::a_replaced_file_is_denied_like_the_first,
+    ),
+    (
+        "what_does_not_exist_yet_is_denied_from_birth",
+        names::what_does_not_exist_yet_is_denied_from_birth,
+    ),
+    (
+        "a_file_that_bore_the_name_stays_denied_until_it_dies",
+        names::a_file_that_bore_the_name_stays_denied_until_it_dies,
+    ),
+    (
+        "a_number_that_is_used_again_denies_no_innocent",
+        names::a_number_that_is_used_again_denies_no_innocent,
+    ),
+    (
+        "a_failed_replacement_marks_nothing",
+        names::a_failed_replacement_marks_nothing,
+    ),
+    (
+        "the_directories_on_the_way_stay_where_they_are",
+        names::the_directories_on_the_way_stay_where_they_are,
+    ),
+    (
+        "in_audit_mode_a_replaced_file_is_still_counted",
+        names::in_audit_mode_a_replaced_file_is_still_counted,
+    ),
+    (
+        "no_open_of_a_file_that_is_replaced_gets_through",
+        race::no_open_of_a_file_that_is_replaced_gets_through,
+    ),
+    (
+        "no_open_gets_through_while_rules_come_and_go",
+        race::no_open_gets_through_while_rules_come_and_go,
+    ),
+];
+
+/// One enforcer, made when it is first needed; or why there is none.
+type Shared = Arc<Mutex<Option<Result<Stage, String>>>>;
+
+fn main() {
+    actor::act_if_told();
+    mount_overlay();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1); // they share the enforcer
+    let mut trials = Vec::new();
+    for (name, backend) in [
+        ("lsm", Backend::Lsm),
+        ("modify_return", Backend::ModifyReturn),
+    ] {
+        let shared = Shared::default();
+        for (fact_name, fact) in FACTS {
+            let shared = Arc::clone(&shared);
+            trials.push(Trial::ignorable_test(
+                format!("{name}::{fact_name}"),
+                move || Ok(run(backend, &shared, *fact)),
+            ));
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn run(backend: Backend, shared: &Shared, fact: Fact) -> Completion {
+    let mut stage = shared.lock().unwrap_or_else(PoisonError::into_inner);
+    let stage = stage.get_or_insert_with(|| {
+        match Enforcer::builder()
+            .backend(backend)
+            .mode(Mode::Enforce)
+            .load()
+        {
+            Ok(aegis) => Ok(Stage::new(aegis)),
+            Err(error @ Error::Unsupported { .. }) => Err(error.chain().replace('\n', "; ")),
+            Err(error) => panic!("{}", error.chain()),
+        }
+    });
+    match stage {
+        Err(reason) => Completion::ignored_with(reason.clone()),
+        Ok(stage) => {
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| fact(stage)));
+            stage.clear();
+            if let Err(panic) = outcome {
+                std::panic::resume_unwind(panic);
+            }
+            Completion::Completed
+        }
+    }
+}
+
+/// In our virtual machine: an overlay, whose layers are on the file system for temporary files.
+fn mount_overlay() {
+    use nix::mount::{MsFlags, mount};
+    if std::env::var_os("AEGIS_IN_VM").is_none() {
+        return;
+    }
+    for part in ["lower", "upper", "work"] {
+        std::fs::create_dir_all(std::path::Path::new("/tmp/layers").join(part)).unwrap();
+    }
+    std::fs::create_dir_all("/overlay").unwrap();
+    mount(
+        Some("overlay"),
+        "/overlay",
+        Some("overlay"),
+        MsFlags::empty(),
+        Some("lowerdir=/tmp/layers/lower,upperdir=/tmp/layers/upper,workdir=/tmp/layers/work"),
+    )
+    .unwrap();
+}
+
+/// Directories on each file system that there is: always the one for temporary files, in our virtual machine also ext4 and
+/// an overlay.
+fn file_systems() -> Vec<PathBuf> {
+    let mut all = vec![std::env::temp_dir()];
+    all.extend(
+        ["/ext4", "/overlay"]
+            .map(PathBuf::from)
+            .into_iter()
+            .filter(|p| p.is_dir()),
+    );
+    all
+}

@@ -1,0 +1,183 @@
+//! A rule about a path holds for whatever file comes to bear that name.
+
+use std::{fs, path::Path};
+
+use nix::errno::Errno;
+
+use super::{
+    actor::{act, allowed, refused},
+    scene::{Scene, Stage},
+};
+
+/// One way to replace the first file, with the second name to spare.
+type Way = fn(&Path, &Path);
+
+/// Replaces `secret` in each of the ways that programs have, as one who may: this process.
+const WAYS: [(&str, Way); 8] = [
+    ("rename over it", |secret, spare| {
+        fs::write(spare, "new\n").unwrap();
+        fs::rename(spare, secret).unwrap();
+    }),
+    ("unlink and create", |secret, _| {
+        fs::remove_file(secret).unwrap();
+        fs::write(secret, "new\n").unwrap();
+    }),
+    ("unlink and link", |secret, spare| {
+        fs::write(spare, "new\n").unwrap();
+        fs::remove_file(secret).unwrap();
+        fs::hard_link(spare, secret).unwrap();
+    }),
+    ("exchange", |secret, spare| {
+        fs::write(spare, "new\n").unwrap();
+        exchange(spare, secret);
+        fs::remove_file(spare).unwrap();
+    }),
+    ("unlink and mknod", |secret, _| {
+        use nix::sys::stat::{Mode, SFlag, mknod};
+        fs::remove_file(secret).unwrap();
+        mknod(secret, SFlag::S_IFREG, Mode::S_IRWXU, 0).unwrap();
+    }),
+    ("unlink and tmpfile", |secret, _| {
+        fs::remove_file(secret).unwrap();
+        if super::race::link_tmpfile(secret).is_err() {
+            fs::write(secret, "new\n").unwrap(); // overlay on 6.1 has none
+        }
+    }),
+    ("away and back", |secret, spare| {
+        fs::rename(secret, spare).unwrap();
+        fs::rename(spare, secret).unwrap();
+    }),
+    ("away and create", |secret, spare| {
+        fs::rename(secret, spare).unwrap();
+        fs::write(secret, "new\n").unwrap();
+        fs::remove_file(spare).unwrap();
+    }),
+];
+
+fn exchange(a: &Path, b: &Path) {
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+    renameat2(AT_FDCWD, a, AT_FDCWD, b, RenameFlags::RENAME_EXCHANGE).unwrap();
+}
+
+pub(crate) fn a_replaced_file_is_denied_like_the_first(stage: &mut Stage) {
+    for directory in super::file_systems() {
+        let scene = Scene::below(&directory);
+        let (secret, spare) = (scene.secret(), scene.path("spare"));
+        stage.enforce(&scene.deny(&[&secret]));
+        refused("open", &[&secret]);
+        for (way, replace) in WAYS {
+            replace(&secret, &spare);
+            assert_eq!(
+                act("open", &[&secret]),
+                Err(Errno::EPERM),
+                "{way} on {}",
+                directory.display()
+            );
+        }
+        allowed("open", &[&scene.plain()]);
+        drop(scene);
+        assert_eq!(stage.health().fault_bound, 0);
+    }
+}
+
+pub(crate) fn what_does_not_exist_yet_is_denied_from_birth(stage: &mut Stage) {
+    for directory in super::file_systems() {
+        let scene = Scene::below(&directory);
+        let later = scene.path("later");
+        stage.enforce(&scene.deny(&[&later]));
+        for what in ["create", "mkdir", "mknod", "tmpfile"] {
+            refused(what, &[&later]);
+        }
+        refused("symlink", &[&scene.plain(), &later]);
+        refused("link", &[&scene.plain(), &later]);
+        refused("rename", &[&scene.plain(), &later]);
+        assert!(!later.exists(), "nothing was left behind");
+        fs::write(&later, "made by one who may\n").unwrap();
+        refused("open", &[&later]);
+    }
+}
+
+pub(crate) fn a_file_that_bore_the_name_stays_denied_until_it_dies(stage: &mut Stage) {
+    let scene = Scene::new();
+    let (secret, backup) = (scene.secret(), scene.path("secret.bak"));
+    stage.enforce(&scene.deny(&[&secret]));
+    fs::write(scene.path("spare"), "second\n").unwrap();
+    fs::rename(scene.path("spare"), &secret).unwrap();
+    fs::rename(&secret, &backup).unwrap();
+    refused("open", &[&backup]);
+    fs::hard_link(&backup, scene.path("another")).unwrap();
+    refused("open", &[&scene.path("another")]);
+    fs::remove_file(&backup).unwrap();
+    fs::remove_file(scene.path("another")).unwrap();
+    fs::write(&backup, "another file\n").unwrap();
+    allowed("open", &[&backup]);
+}
+
+/// ext4 gives the number of a deleted file to the next one.
+pub(crate) fn a_number_that_is_used_again_denies_no_innocent(stage: &mut Stage) {
+    let directory = Path::new("/ext4");
+    if !directory.exists() {
+        return;
+    }
+    let scene = Scene::below(directory);
+    let secret = scene.secret();
+    stage.enforce(&scene.deny(&[&secret]));
+    let number = scene.id(&secret);
+    fs::remove_file(&secret).unwrap();
+    let innocent = (0..64)
+        .map(|n| scene.path(&format!("innocent{n}")))
+        .find(|path| {
+            fs::write(path, "innocent\n").unwrap();
+            scene.id(path) == number
+        })
+        .expect("ext4 uses the number again");
+    allowed("open", &[&innocent]);
+}
+
+/// A rename whose hook was asked and that the file system then refused: the file stays what it was.
+pub(crate) fn a_failed_replacement_marks_nothing(stage: &mut Stage) {
+    let scene = Scene::new();
+    let (name, spare) = (scene.path("name"), scene.path("spare"));
+    stage.enforce(&scene.deny(&[&name]));
+    fs::create_dir(&name).unwrap();
+    fs::write(name.join("inside"), "").unwrap();
+    fs::create_dir(&spare).unwrap();
+    // A directory over one that is not empty, by one who may.
+    assert!(fs::rename(&spare, &name).is_err());
+    allowed("list", &[&spare]);
+    refused("list", &[&name]);
+    allowed("read", &[&name.join("inside")]);
+}
+
+pub(crate) fn the_directories_on_the_way_stay_where_they_are(stage: &mut Stage) {
+    let scene = Scene::new();
+    let way = scene.path("a/b");
+    fs::create_dir_all(&way).unwrap();
+    let file = way.join("file");
+    fs::write(&file, "").unwrap();
+    stage.enforce(&scene.deny(&[&file]));
+    refused("rename", &[&way, &scene.path("elsewhere")]);
+    refused("rename", &[&scene.path("a"), &scene.path("elsewhere")]);
+    fs::create_dir(scene.path("decoy")).unwrap();
+    refused("exchange", &[&scene.path("decoy"), &scene.path("a")]);
+    let before = stage.health().names_moved;
+    fs::rename(scene.path("a"), scene.path("elsewhere")).unwrap();
+    assert!(
+        stage.health().names_moved > before,
+        "one who may is reported"
+    );
+}
+
+/// What the daemon of a distribution does on every change of a password.
+pub(crate) fn in_audit_mode_a_replaced_file_is_still_counted(stage: &mut Stage) {
+    let scene = Scene::new();
+    let (secret, spare) = (scene.secret(), scene.path("spare"));
+    stage.audit(&scene.deny(&[&secret]));
+    fs::write(&spare, "new\n").unwrap();
+    allowed("rename", &[&spare, &secret]);
+    let before = stage.counts().0;
+    for _ in 0..3 {
+        allowed("open", &[&secret]);
+    }
+    assert_eq!(stage.counts().0 - before, 3);
+}

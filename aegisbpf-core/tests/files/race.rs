@@ -1,0 +1,253 @@
+//! No window: threads of a denied process open a file without a pause while one who may replaces it, in all ways.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufRead, BufReader, Read, Write},
+    os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
+    path::Path,
+    process::{Child, ChildStdout, Stdio},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, renameat2},
+    sys::stat::{Mode, SFlag, mknod},
+    unistd::linkat,
+};
+
+use super::{
+    actor,
+    scene::{Scene, Stage},
+};
+
+const READERS: usize = 3;
+const ROUNDS: usize = 4;
+
+/// How long each way is tried, by default. `AEGIS_RACE_MS` makes it longer.
+fn span() -> Duration {
+    let ms = std::env::var("AEGIS_RACE_MS")
+        .ok()
+        .and_then(|ms| ms.parse().ok());
+    Duration::from_millis(ms.unwrap_or(700))
+}
+
+/// The errand: opens `path` until the standard input ends, and says how often it was opened, refused and absent.
+pub(crate) fn hammer(path: &Path) -> io::Result<()> {
+    let stop = AtomicBool::new(false);
+    let counts = [const { AtomicU64::new(0) }; 4];
+    thread::scope(|scope| {
+        for _ in 0..READERS {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let outcome = match File::open(path) {
+                        Ok(_) => 0,
+                        Err(e) if e.raw_os_error() == Some(Errno::EPERM as i32) => 1,
+                        Err(e) if e.kind() == io::ErrorKind::NotFound => 2,
+                        Err(_) => 3,
+                    };
+                    counts[outcome].fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        println!("ready");
+        io::stdout().flush().ok();
+        io::stdin().read_to_end(&mut Vec::new()).ok();
+        stop.store(true, Ordering::Relaxed);
+    });
+    let counts = counts.map(AtomicU64::into_inner);
+    println!("{} {} {} {}", counts[0], counts[1], counts[2], counts[3]);
+    Ok(())
+}
+
+/// A process that hammers at a file.
+pub(crate) struct Hammer {
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Blows {
+    pub(crate) opened: u64,
+    pub(crate) denied: u64,
+    pub(crate) absent: u64,
+    pub(crate) other: u64,
+}
+
+impl Hammer {
+    pub(crate) fn start(path: &Path) -> Self {
+        let mut child = actor::command("hammer", &[path])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        Self { child, output }
+    }
+
+    pub(crate) fn stop(mut self) -> Blows {
+        drop(self.child.stdin.take());
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        self.child.wait().unwrap();
+        let numbers: Vec<u64> = line
+            .split_whitespace()
+            .map(|n| n.parse().unwrap())
+            .collect();
+        let [opened, denied, absent, other] = numbers[..] else {
+            panic!("what the hammer said: {line:?}");
+        };
+        Blows {
+            opened,
+            denied,
+            absent,
+            other,
+        }
+    }
+}
+
+pub(crate) fn link_tmpfile(path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new()
+        .write(true)
+        .custom_flags(OFlag::O_TMPFILE.bits())
+        .open(path.parent().unwrap_or(Path::new("/")))?;
+    let descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
+    linkat(
+        AT_FDCWD,
+        descriptor.as_str(),
+        AT_FDCWD,
+        path,
+        AtFlags::AT_SYMLINK_FOLLOW,
+    )?;
+    Ok(())
+}
+
+/// One replacement of `secret`. What fails (a file that is not there any more) is tried in the next round.
+type Way = fn(&Path, &Path) -> io::Result<()>;
+
+const WAYS: [(&str, Way); 8] = [
+    ("rename over", |secret, spare| {
+        fs::write(spare, "")?;
+        fs::rename(spare, secret)
+    }),
+    ("unlink, create", |secret, _| {
+        let _ = fs::remove_file(secret);
+        fs::write(secret, "")
+    }),
+    ("unlink, link", |secret, spare| {
+        let _ = fs::remove_file(spare);
+        fs::write(spare, "")?;
+        let _ = fs::remove_file(secret);
+        fs::hard_link(spare, secret)?;
+        fs::remove_file(spare)
+    }),
+    ("exchange", |secret, spare| {
+        let _ = fs::remove_file(spare);
+        fs::write(spare, "")?;
+        Ok(renameat2(
+            AT_FDCWD,
+            spare,
+            AT_FDCWD,
+            secret,
+            RenameFlags::RENAME_EXCHANGE,
+        )?)
+    }),
+    ("unlink, mknod", |secret, _| {
+        let _ = fs::remove_file(secret);
+        Ok(mknod(secret, SFlag::S_IFREG, Mode::S_IRWXU, 0)?)
+    }),
+    ("unlink, tmpfile", |secret, _| {
+        let _ = fs::remove_file(secret);
+        link_tmpfile(secret).or_else(|_| fs::write(secret, ""))
+    }),
+    ("away and back", |secret, spare| {
+        fs::rename(secret, spare)?;
+        fs::rename(spare, secret)
+    }),
+    ("away, create", |secret, spare| {
+        fs::rename(secret, spare)?;
+        fs::write(secret, "")
+    }),
+];
+
+fn replace_for(secret: &Path, spare: &Path, way: Way) -> u64 {
+    let end = Instant::now() + span();
+    let mut done = 0;
+    while Instant::now() < end {
+        done += u64::from(way(secret, spare).is_ok());
+        // So that the next way begins with a file.
+        if !secret.exists() {
+            fs::write(secret, "").unwrap();
+        }
+    }
+    done
+}
+
+pub(crate) fn no_open_of_a_file_that_is_replaced_gets_through(stage: &mut Stage) {
+    for directory in super::file_systems() {
+        let scene = Scene::below(&directory);
+        let (secret, spare) = (scene.secret(), scene.path("spare"));
+        stage.enforce(&scene.deny(&[&secret]));
+        for (name, way) in WAYS {
+            let hammer = Hammer::start(&secret);
+            let done = replace_for(&secret, &spare, way);
+            let blows = hammer.stop();
+            println!(
+                "{:<12} {name:<16} replaced {done:>6}, denied {:>7}, absent {:>7}, opened {}",
+                directory.display(),
+                blows.denied,
+                blows.absent,
+                blows.opened
+            );
+            assert_eq!(blows.opened, 0, "{name} on {}", directory.display());
+            assert!(
+                done > 3 && blows.denied > 0,
+                "{name}: nothing was tried: {done} {blows:?}"
+            );
+        }
+        assert_eq!(stage.health().fault_bound, 0);
+    }
+}
+
+/// The rule comes while the file is replaced without a pause: from the moment that `apply` has returned, nothing opens.
+pub(crate) fn no_open_gets_through_while_rules_come_and_go(stage: &mut Stage) {
+    for directory in super::file_systems() {
+        let scene = Scene::below(&directory);
+        let (secret, spare) = (scene.secret(), scene.path("spare"));
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut ways = WAYS.iter().cycle();
+                while !stop.load(Ordering::Relaxed) {
+                    let _ = ways.next().unwrap().1(&secret, &spare);
+                    if !secret.exists() {
+                        let _ = fs::write(&secret, "");
+                    }
+                }
+            });
+            let mut sum = Blows::default();
+            for _ in 0..ROUNDS {
+                stage.enforce(&scene.deny(&[&secret]));
+                let hammer = Hammer::start(&secret);
+                thread::sleep(Duration::from_millis(40));
+                // Another rule beside it comes and goes.
+                stage.apply(&scene.deny(&[&secret, &scene.plain()]));
+                stage.apply(&scene.deny(&[&secret]));
+                let blows = hammer.stop();
+                stage.apply(&scene.deny(&[&scene.plain()]));
+                sum.opened += blows.opened;
+                sum.denied += blows.denied;
+                sum.absent += blows.absent;
+            }
+            stop.store(true, Ordering::Relaxed);
+            println!("{:<12} {ROUNDS} rounds, {sum:?}", directory.display());
+            assert_eq!(sum.opened, 0);
+            assert!(sum.denied > 0, "nothing was tried");
+        });
+    }
+}
