@@ -23,6 +23,13 @@
 #include "names.h"
 #endif
 
+/*
+ * Always 0, which the verifier does not know. Linux 6.1's follows a constant through the stack of several subprograms
+ * without marking that branches depend on it, takes one path for all, and removes the others: a denial would run as an
+ * exemption. Added to the kind of a decision it leaves nothing to conclude.
+ */
+volatile u32 unknown_zero SEC(".bss.unknown");
+
 struct decision {
 	u32 kind; /* enum decision_kind */
 	u32 rule;
@@ -35,7 +42,7 @@ static __always_inline const struct control *begin_decision(struct decision *d, 
 	u32 zero = 0;
 	const struct control *c = bpf_map_lookup_elem(&control, &zero);
 
-	d->kind = DECISION_ALLOW;
+	d->kind = DECISION_ALLOW + unknown_zero;
 	d->rule = 0;
 	d->sample_every = 0;
 	if (!c)
@@ -52,11 +59,11 @@ static __always_inline void conclude(const struct control *c, u32 rule, int is_e
 	d->rule = rule;
 	d->sample_every = c->sample_every;
 	if (is_exempt)
-		d->kind = DECISION_EXEMPT;
+		d->kind = DECISION_EXEMPT + unknown_zero;
 	else if (can_refuse && may_refuse(c))
-		d->kind = DECISION_DENY;
+		d->kind = DECISION_DENY + unknown_zero;
 	else
-		d->kind = DECISION_AUDIT;
+		d->kind = DECISION_AUDIT + unknown_zero;
 }
 
 /*

@@ -107,7 +107,7 @@ static __always_inline int lsm_mmap_file(u64 *ctx)
 static __noinline int judge_rename(struct dentry *old, u64 from, struct dentry *new, u64 to)
 {
 	struct object_key key = { .kind = OBJECT_FILE };
-	struct decision d = {};
+	struct decision d = { .kind = DECISION_ALLOW + unknown_zero };
 
 	decide_inode(old->d_inode, old, &key, &d);
 	if (d.kind != DECISION_DENY && !is_negative(new))
@@ -182,7 +182,7 @@ static __always_inline int security_inode_rename(struct inode *old_dir, struct d
 static __noinline int on_link(struct dentry *old, struct inode *dir, struct dentry *new)
 {
 	struct object_key key = {};
-	struct decision d = {};
+	struct decision d = { .kind = DECISION_ALLOW + unknown_zero };
 	u64 name;
 	u32 slot;
 
@@ -219,7 +219,7 @@ static __always_inline int lsm_inode_link(struct dentry *old, struct inode *dir,
 static __noinline int on_create(struct inode *dir, struct dentry *dentry)
 {
 	struct object_key key = {};
-	struct decision d = {};
+	struct decision d = { .kind = DECISION_ALLOW + unknown_zero };
 	u64 name;
 	u32 slot;
 
@@ -251,7 +251,7 @@ static __always_inline int lsm_inode_create(struct inode *dir, struct dentry *de
 static __noinline int on_mount(struct dentry *at)
 {
 	struct object_key key = {};
-	struct decision d = {};
+	struct decision d = { .kind = DECISION_ALLOW + unknown_zero };
 	u64 name = 0;
 	u32 slot;
 
