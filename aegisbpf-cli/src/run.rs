@@ -100,6 +100,9 @@ fn builder(args: &RunArgs, policy: Option<&Policy>) -> EnforcerBuilder {
     if let Some(one_in) = args.event_sample_rate {
         builder = builder.event_sample_rate(one_in);
     }
+    if let Some(name) = args.backend {
+        builder = builder.backend(name.into());
+    }
     if let Some(seconds) = args.deadman {
         builder = builder.dead_man(Duration::from_secs(seconds.into()));
     }

@@ -21,6 +21,10 @@ pub(crate) struct RunArgs {
     #[arg(requires = "enforce")]
     pub(crate) enforce_gate: EnforceGate,
 
+    /// The way into the kernel, instead of the best that this host has
+    #[arg(long, value_name = "NAME", value_enum)]
+    pub(crate) backend: Option<BackendName>,
+
     /// The policy file; without one nothing is watched until `aegisbpf policy apply`. SIGHUP reads it again
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
@@ -83,4 +87,29 @@ pub(crate) enum Log {
     Journald,
     /// Both
     Both,
+}
+
+/// A backend by its name in all outputs.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum BackendName {
+    /// Security hooks: audit and enforce
+    Lsm,
+    /// The functions behind the security hooks: likewise, where the kernel does not skip them
+    ModifyReturn,
+    /// Tracepoints: audit only
+    Tracepoint,
+    /// Programs on a cgroup: rules about the network only
+    Sock,
+}
+
+impl From<BackendName> for aegisbpf_core::Backend {
+    fn from(name: BackendName) -> Self {
+        match name {
+            BackendName::Lsm => Self::Lsm,
+            BackendName::ModifyReturn => Self::ModifyReturn,
+            BackendName::Tracepoint => Self::Tracepoint,
+            BackendName::Sock => Self::Sock,
+        }
+    }
 }
