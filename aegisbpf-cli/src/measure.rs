@@ -129,7 +129,7 @@ fn conclude(verdict: Verdict) -> Result<(), Failure> {
 
 /// Who is measured: ours in a process of its own, or another by its commands.
 fn guard(args: &MeasureArgs, scratch: &Path) -> Result<Box<dyn Guard>, Failure> {
-    nobody_enforces()?;
+    nobody_enforces(&args.pins.pin_dir)?;
     if let (Some(on), Some(off), Some(ready)) = (&args.guard_on, &args.guard_off, &args.guard_ready)
     {
         let commands = Commands {
@@ -166,8 +166,7 @@ fn guard(args: &MeasureArgs, scratch: &Path) -> Result<Box<dyn Guard>, Failure> 
 }
 
 /// An enforcer that is attached already would be in both arms.
-fn nobody_enforces() -> Result<(), Failure> {
-    let pins = Path::new(aegisbpf_core::PIN_DIR);
+fn nobody_enforces(pins: &Path) -> Result<(), Failure> {
     let occupied = fs::read_dir(pins).is_ok_and(|mut entries| entries.next().is_some());
     if occupied {
         return Err(Failure::said(format!(

@@ -5,6 +5,8 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use aegisbpf_measure::plan::Limits;
 use clap::Args;
 
+use super::PinArgs;
+
 const EXAMPLES: &str = "\
 Examples:
   aegisbpf measure -- make -j2                               a batch job under the shipped policy
@@ -118,6 +120,9 @@ pub(crate) struct MeasureArgs {
     /// Count only a PASS by wall clock as a PASS
     #[arg(long)]
     pub(crate) strict: bool,
+
+    #[command(flatten)]
+    pub(crate) pins: PinArgs,
 
     /// Print the record (with --replay: the judgement) as JSON on standard output
     #[arg(long)]

@@ -21,8 +21,9 @@ use super::{
     words,
 };
 use crate::{
+    metric::Metric,
     record::{Ended, Record},
-    verdict::{MetricResult, Verdict},
+    verdict::{MetricResult, Strength, Verdict},
 };
 
 const STYLE: &str = include_str!("html/style.css");
@@ -104,17 +105,23 @@ fn headline(record: &Record) -> String {
 /// The metric that the verdict hangs on: the first that is open, else the one that came closest to its limit or went
 /// farthest beyond it.
 fn decisive(record: &Record) -> Option<(usize, &MetricResult)> {
+    let per_cpu = record.judgement.strength == Some(Strength::PerCpu);
+    // A PASS shows an interval that passes: where the wall clock is inconclusive, the CPU's.
+    let shows = |result: &MetricResult| {
+        let judged = result.metric.is_judged(&record.plan)
+            || (per_cpu && result.metric == Metric::CpuThroughput);
+        let weak = result
+            .strength
+            .is_some_and(|strength| strength != Strength::WallClock);
+        judged && !weak && result.verdict.is_some() && result.estimate.is_some()
+    };
     let judged = || {
         record
             .judgement
             .metrics
             .iter()
             .enumerate()
-            .filter(|(_, result)| {
-                result.metric.is_judged(&record.plan)
-                    && result.verdict.is_some()
-                    && result.estimate.is_some()
-            })
+            .filter(|(_, result)| shows(result))
     };
     let closeness = |result: &MetricResult| {
         let upper = result.estimate.map_or(0.0, |e| {

@@ -77,7 +77,7 @@ pub fn undecided(record: &Record) -> String {
         || "no time would decide it at this noise; see the report".to_owned(),
         |nanos| {
             format!(
-                "about {} more would decide it: set AEGIS_BUDGET=standard or thorough",
+                "about {} more would decide it: give it a larger budget",
                 time(nanos)
             )
         },

@@ -7,7 +7,7 @@ use crate::{
     metric::Metric,
     record::Record,
     report::words,
-    verdict::{MetricResult, Verdict},
+    verdict::{MetricResult, Strength, Verdict},
 };
 
 /// The whole figure.
@@ -21,7 +21,7 @@ pub(super) fn forest(record: &Record) -> Markup {
                 span.levels { "bare → guarded" }
                 span.strip {
                     svg height="16" width="100%" {
-                        text.tick.end x=(scale.x(0.0)) dx="4" y="12" { "no change" }
+                        text.tick.mid x=(scale.x(0.0)) y="12" { "0" }
                         text.tick.limit-text x=(scale.x(1.0)) y="12" { "limit" }
                     }
                 }
@@ -87,6 +87,7 @@ fn verdict_word(record: &Record, result: &MetricResult) -> Markup {
     match result.verdict {
         Some(verdict) if result.metric.is_judged(&record.plan) => html! {
             span class=(format!("pill {}", class(verdict))) { (verdict) }
+            @if let Some(strength) = result.strength.filter(|strength| *strength != Strength::WallClock) { small { (strength) } }
             @if let Some(remark) = &result.remark { small { (remark) } }
         },
         Some(_) => html! { small { "beside the wall clock" } },
@@ -142,7 +143,9 @@ pub(super) fn strip(
                 @if scale.is_below(lower) { (arrow("0%", "M9-6L1 0 9 6Z", middle, tone)) }
             }
             @if let Some(estimate) = estimate {
-                @if interval.is_none() && scale.is_above(estimate) {
+                @if interval.is_some() && (scale.is_above(estimate) || scale.is_below(estimate)) {
+                    // The arrow says it.
+                } @else if scale.is_above(estimate) {
                     (arrow("100%", "M-9-6L-1 0-9 6Z", middle, tone))
                 } @else {
                     circle class=(format!("dot {tone}")) cx=(scale.x(estimate)) cy=(middle) r="5" {}

@@ -3,7 +3,11 @@
 use maud::{Markup, html};
 
 use super::plot::{Scale, datum};
-use crate::{attribution::Attribution, record::Record, report::words};
+use crate::{
+    attribution::{Attribution, HookShare},
+    record::Record,
+    report::words,
+};
 
 /// One step of the waterfall.
 struct Step {
@@ -53,6 +57,7 @@ pub(super) fn waterfall(record: &Record) -> Markup {
                 }
             }
         }
+        (idle(attribution))
         (agreement(attribution))
         @for note in &attribution.notes { p.note { (note) } }
     }
@@ -82,6 +87,7 @@ fn steps(attribution: &Attribution) -> Vec<Step> {
         .hooks
         .iter()
         .enumerate()
+        .filter(|(_, hook)| ran(hook))
         .map(|(i, hook)| {
             let from = sum;
             sum += hook.percent;
@@ -133,6 +139,19 @@ fn steps(attribution: &Attribution) -> Vec<Step> {
         });
     }
     steps
+}
+
+/// A hook that ran so seldom that its row would say nothing.
+fn ran(hook: &HookShare) -> bool {
+    hook.runs_per_operation >= 0.005 || hook.percent.abs() >= 0.005
+}
+
+/// Hooks without a row.
+fn idle(attribution: &Attribution) -> Markup {
+    let count = attribution.hooks.iter().filter(|hook| !ran(hook)).count();
+    html! {
+        @if count > 0 { p.note { (count) " more hooks are attached; this workload hardly ran them." } }
+    }
 }
 
 fn agreement(attribution: &Attribution) -> Markup {
