@@ -1,4 +1,4 @@
-//! Deny or audit access to files in the Linux kernel, with BPF.
+//! Deny or audit access to files and to the network, and a few operations more, in the Linux kernel, with BPF.
 //!
 //! The life of an [`Enforcer`]:
 //!
@@ -12,7 +12,7 @@
 //! - A rule's path is looked up when the policy is applied, and from then on the kernel compares identities
 //!   (device and inode number), never strings.
 //! - In [`Mode::Audit`], the default, nothing is refused: accesses are counted and reported. [`Mode::Enforce`]
-//!   refuses them with EPERM, where the kernel can ([`Backend::Lsm`]); elsewhere it is an error, never a silent no-op.
+//!   refuses them with EPERM, where the kernel can ([`Backend`]); elsewhere it is an error, never a silent no-op.
 //! - [`Stats`] are exact. [`Events`] are a report: they may be sampled, and lost when nobody reads them.
 //! - Missing data, failed helpers and full maps let an access pass and are counted ([`stats::Health`]). Init and this
 //!   very process are never denied anything.
