@@ -40,6 +40,10 @@ pub(crate) enum Error {
     },
     #[error("{} needs {library}, which the dynamic loader does not find; install it, or set LD_LIBRARY_PATH", .path.display())]
     NoLibrary { path: PathBuf, library: String },
+    #[error(
+        "package {package} is not installed on this machine, whose files the image is made of; `apt-get install {package}`, or `cargo xtask setup`"
+    )]
+    NotInstalled { package: String },
     #[error("cargo built no {wanted}; `cargo test -p {package} --no-run` lists what there is")]
     NotBuilt { wanted: String, package: String },
     #[error("reading cargo's messages")]

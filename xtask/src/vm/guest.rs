@@ -55,6 +55,10 @@ pub(crate) struct Work {
     /// One after another; the first exit code that is not 0 is the result.
     pub(crate) commands: Vec<Vec<String>>,
     pub(crate) env: Vec<(String, String)>,
+    /// Files and directories of the tree that the commands need.
+    pub(crate) brought: Vec<PathBuf>,
+    /// The commands' root is the ext4 disk, and what was brought is copied there.
+    pub(crate) in_image: bool,
     /// The working directory.
     pub(crate) directory: PathBuf,
 }
@@ -126,10 +130,30 @@ fn init<'a>(
     for (name, value) in &work.env {
         let _ = writeln!(script, "export {name}={}", quoted(value));
     }
-    let _ = writeln!(script, "cd {}", quoted(&work.directory.to_string_lossy()));
+    let directory = quoted(&work.directory.to_string_lossy());
+    if work.in_image {
+        script.push_str(IMAGE);
+        for path in &work.brought {
+            let _ = writeln!(script, "bring {}", quoted(&path.to_string_lossy()));
+        }
+        let _ = writeln!(script, "mkdir -p /ext4{directory}");
+    } else {
+        let _ = writeln!(script, "cd {directory}");
+    }
     let _ = writeln!(script, "record {STARTED}\nresult=0");
     for command in &work.commands {
-        let words: Vec<_> = command.iter().map(|word| quoted(word)).collect();
+        let mut words: Vec<_> = command.iter().map(|word| quoted(word)).collect();
+        if work.in_image {
+            let enter = format!("cd {directory} && exec \"$@\"");
+            words.splice(
+                0..0,
+                [
+                    "chroot /ext4 /bin/sh -c".to_owned(),
+                    quoted(&enter),
+                    "sh".to_owned(),
+                ],
+            );
+        }
         // In a session of its own, and not as process 1, which has privileges and duties no test expects.
         let _ = writeln!(
             script,
@@ -181,6 +205,16 @@ chmod 1777 /ext4
 record() { echo \"$1\" | dd of=/dev/vda conv=fsync,notrunc 2>/dev/null; }
 ";
 
+/// Makes the disk a root: what the kernel shows, a place for what runs, and the made-up users.
+const IMAGE: &str = "\
+for name in dev proc sys; do mount --rbind /$name /ext4/$name; done
+mount -t tmpfs tmpfs /ext4/run
+chmod 1777 /ext4/tmp
+mkdir -p /ext4/etc
+for name in passwd group shadow gshadow sudoers hosts hostname; do cp -a /etc/$name /ext4/etc/$name; done
+bring() { mkdir -p \"/ext4$(dirname \"$1\")\" && cp -a \"$1\" \"/ext4$1\"; }
+";
+
 fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
@@ -199,6 +233,7 @@ mod tests {
             ]],
             env: vec![("KEY".into(), "it's".into())],
             directory: "/".into(),
+            ..Work::default()
         };
         let script = init(["/run"].into_iter(), ["overlay"].into_iter(), &work);
         assert!(script.contains(r"setsid '/bin/sh' '-c' 'echo '\''a b'\'' $HOME' </dev/null"));

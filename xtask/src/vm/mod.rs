@@ -7,6 +7,7 @@ mod cache;
 mod elf;
 mod error;
 mod guest;
+mod image;
 mod initramfs;
 mod kernel;
 mod modules;
@@ -45,6 +46,9 @@ pub(crate) struct Args {
     /// Size of the empty ext4 file system at /ext4
     #[arg(long, value_name = "MIB", default_value_t = 512)]
     disk: u32,
+    /// Run in a root file system on ext4 with this installed package and all that it depends on; may be repeated
+    #[arg(long = "package", value_name = "NAME")]
+    packages: Vec<String>,
     /// Let the guest's TSC count instructions instead of time
     #[arg(long, conflicts_with = "smp")]
     icount: bool,
@@ -105,7 +109,10 @@ fn run_on_all(args: &Args) -> Result<u8> {
         args.kernels.clone()
     };
     let (tree, work) = prepare(args)?;
-    let machine = args.machine();
+    let mut machine = args.machine();
+    if !args.packages.is_empty() {
+        machine.image = Some(image::obtain(&args.packages, &cache)?);
+    }
     let mut result = 0;
     for choice in &kernels {
         let kernel = Kernel::obtain(choice, &cache)?;
@@ -123,11 +130,13 @@ fn prepare(args: &Args) -> Result<(Initramfs, Work)> {
     let mut work = Work {
         env: args.env.clone(),
         directory: "/root".into(),
+        in_image: !args.packages.is_empty(),
         ..Work::default()
     };
     for file in &args.files {
         let (host, guest) = host_and_guest(file)?;
         tree.host(&host, &guest)?;
+        work.brought.push(guest);
     }
     for binary in &args.binaries {
         let path = binary.build(args.release)?;
@@ -137,6 +146,7 @@ fn prepare(args: &Args) -> Result<(Initramfs, Work)> {
         let built = test.build(args.release)?;
         for program in built.tests.iter().chain(&built.binaries) {
             tree.host(program, program)?;
+            work.brought.push(program.clone());
         }
         for program in &built.tests {
             let mut command = vec![program.to_string_lossy().into_owned()];
@@ -237,6 +247,7 @@ impl Args {
             lsm: self.lsm.clone(),
             append: self.append.clone(),
             timeout: Duration::from_secs(self.timeout),
+            image: None,
             is_verbose: false,
         }
     }

@@ -23,6 +23,8 @@ pub(crate) struct Machine {
     pub(crate) lsm: Option<String>,
     pub(crate) append: Vec<String>,
     pub(crate) timeout: Duration,
+    /// What the ext4 disk holds at the start, instead of nothing. It is not changed.
+    pub(crate) image: Option<PathBuf>,
     /// The kernel tells all on its console, which takes it a second or two.
     pub(crate) is_verbose: bool,
 }
@@ -92,12 +94,12 @@ impl Machine {
     }
 
     fn arguments(&self, kernel: &Path, initramfs: &Path, files: &Files) -> Vec<String> {
-        let disk = |file: &Path, id: &str| {
+        let disk = |file: &Path, id: &str, snapshot: &str| {
             [
                 "-drive".to_owned(),
                 // A comma is QEMU's separator, and is doubled to stand for itself.
                 format!(
-                    "if=none,id={id},format=raw,cache=unsafe,file={}",
+                    "if=none,id={id},format=raw,cache=unsafe,snapshot={snapshot},file={}",
                     file.display().to_string().replace(',', ",,")
                 ),
                 "-device".to_owned(),
@@ -133,8 +135,12 @@ impl Machine {
             "-device",
             "virtconsole,chardev=out",
         ]);
-        arguments.extend(disk(&files.result, "result"));
-        arguments.extend(disk(&files.ext4, "ext4"));
+        arguments.extend(disk(&files.result, "result", "off"));
+        match &self.image {
+            // What the guest writes goes to a temporary file of QEMU's.
+            Some(image) => arguments.extend(disk(image, "ext4", "on")),
+            None => arguments.extend(disk(&files.ext4, "ext4", "off")),
+        }
         for (flag, value) in [
             ("-kernel", kernel.display().to_string()),
             ("-initrd", initramfs.display().to_string()),
@@ -240,6 +246,7 @@ mod tests {
             memory_mib: 1_024,
             disk_mib: 16,
             icount: false,
+            image: None,
             is_verbose: false,
             lsm: None,
             append: Vec::new(),
