@@ -137,10 +137,14 @@ pub(crate) fn run(command: &mut Command) -> Result<Run, BoxError> {
 }
 
 /// What a program says at the end of its first complaint, which is the system's word for the error: the path before it
-/// differs from run to run.
+/// differs from run to run. A line that says "error" goes before one that does not, as compilers begin with where they
+/// are.
 pub(crate) fn class(errors: &str, status: &str) -> String {
-    let first = errors.lines().find(|line| !line.trim().is_empty());
-    let word = first.and_then(|line| line.rsplit(": ").next());
+    let said = || errors.lines().filter(|line| !line.trim().is_empty());
+    let complaint = said()
+        .find(|line| line.contains("rror: "))
+        .or(said().next());
+    let word = complaint.and_then(|line| line.rsplit(": ").next());
     word.map_or_else(
         || status.to_owned(),
         |word| format!("{status}: {}", word.trim()),
@@ -174,6 +178,14 @@ mod tests {
             Some("exit status: 3: No such file or directory")
         );
         assert_eq!(run.output, "partly\n");
+    }
+
+    #[test]
+    fn a_compiler_says_first_where_it_is_and_then_what_is_wrong() {
+        let errors = "In file included from ./db/builder.h:8,\n                 from db/builder.cc:5:\n\
+            ./db/status.h:17:10: fatal error: leveldb/export.h: Operation not permitted\n";
+        let class = class(errors, "exit status: 2");
+        assert_eq!(class, "exit status: 2: Operation not permitted");
     }
 
     #[test]
