@@ -75,6 +75,24 @@ fn explain_knows_who_it_is() {
 }
 
 #[test]
+fn explain_knows_an_executable_by_each_of_its_names() {
+    let folder = tempdir().unwrap();
+    let dir = folder.path().canonicalize().unwrap();
+    fs::write(dir.join("tool"), "").unwrap();
+    symlink("tool", dir.join("alias")).unwrap();
+    let text = format!(
+        "version=7\n[deny_path]\n/srv/none\n[allow_exec]\n{}/alias /srv/none\n",
+        dir.display()
+    );
+    let file = policy(&dir, text);
+    for name in ["tool", "alias"] {
+        let name = dir.join(name);
+        let out = said([&"policy", &"explain", &file, &"/srv/none", &"--exec", &name]);
+        assert!(out.starts_with("allowed by "), "{out}");
+    }
+}
+
+#[test]
 fn explain_is_about_peers_and_whole_operations_too() {
     let (_folder, file) = folder();
     assert!(

@@ -12,7 +12,7 @@ use std::{
 use aegisbpf_core::{
     FileId, Policy,
     cgroup::CgroupTree,
-    policy::{Access, Effect, Explanation, Match, Operation, Proto, Role},
+    policy::{Access, Effect, Explanation, Match, Operation, Proto, Role, Subject},
     resolve::resolve,
 };
 use serde::Serialize;
@@ -39,7 +39,7 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<(), Failure> {
         Ok(resolution) => resolution,
         Err(problems) => return Err(refuse(&problems, args.json)?),
     };
-    let explanation = policy.explain(&access(args)?, &resolution);
+    let explanation = policy.explain(&access(args, &policy)?, &resolution);
     if args.json {
         let label = explanation.rule.and_then(|id| policy.rule(id));
         return Ok(out::json(&Report {
@@ -85,7 +85,7 @@ fn text(out: &mut impl Write, policy: &Policy, explanation: &Explanation) -> io:
 }
 
 /// What was asked about, with all names and identities that this host has for it.
-fn access(args: &ExplainArgs) -> Result<Access, Failure> {
+fn access(args: &ExplainArgs, policy: &Policy) -> Result<Access, Failure> {
     let mut access = if let Some(path) = &args.path {
         file(path, args.execute)?
     } else if let Some(peer) = &args.connect {
@@ -112,12 +112,26 @@ fn access(args: &ExplainArgs) -> Result<Access, Failure> {
         })
     };
     if let Some(executable) = &args.exec {
-        access = access.by(fs::canonicalize(executable).unwrap_or_else(|_| executable.clone()));
+        access = by(access, executable, policy);
     }
     if let Some(cgroup) = &args.cgroup {
         access = in_cgroup(access, cgroup)?;
     }
     Ok(access.verified(args.verified))
+}
+
+/// The executable under its own name, the one that links lead to, and those by which rules name it.
+fn by(access: Access, executable: &Path, policy: &Policy) -> Access {
+    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let target = real(executable);
+    let named = policy
+        .rules()
+        .iter()
+        .filter_map(|rule| match &rule.subject {
+            Subject::Executable(path) if real(path) == target => Some(path),
+            _ => None,
+        });
+    named.fold(access.by(executable).by(&target), Access::by)
 }
 
 /// Under its own name and the one that links lead to; a missing one below its real directory.

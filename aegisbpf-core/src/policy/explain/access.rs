@@ -37,8 +37,8 @@ pub struct Access {
     pub proto: Proto,
     /// Who does it: the cgroup, and those above it.
     pub cgroups: Vec<CgroupName>,
-    /// Who does it: the executable.
-    pub executable: Option<PathBuf>,
+    /// Who does it: the paths of the executable; none if nobody said.
+    pub executables: Vec<PathBuf>,
     /// Whether the executable is verified.
     pub verified: bool,
 }
@@ -63,7 +63,7 @@ impl Access {
             port: None,
             proto: Proto::Any,
             cgroups: Vec::new(),
-            executable: None,
+            executables: Vec::new(),
             verified: false,
         }
     }
@@ -149,10 +149,10 @@ impl Access {
         self
     }
 
-    /// This executable does it.
+    /// This executable does it. More than once: it has these paths.
     #[must_use]
     pub fn by(mut self, executable: impl Into<PathBuf>) -> Self {
-        self.executable = Some(executable.into());
+        self.executables.push(executable.into());
         self
     }
 

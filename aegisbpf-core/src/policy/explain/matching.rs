@@ -62,9 +62,10 @@ fn matches(id: RuleId, rule: &Rule, access: &Access, facts: &dyn Facts) -> Optio
     };
     match &rule.subject {
         Subject::Any | Subject::Unverified => Some(how),
-        Subject::Executable(executable) => {
-            (access.executable.as_ref() == Some(executable)).then_some(How::Subject)
-        }
+        Subject::Executable(executable) => access
+            .executables
+            .contains(executable)
+            .then_some(How::Subject),
         Subject::Cgroup(cgroup) => {
             let own = facts.cgroup(id);
             let is = |name: &super::CgroupName| match cgroup {

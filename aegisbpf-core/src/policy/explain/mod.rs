@@ -264,7 +264,7 @@ fn caveats(policy: &Policy, access: &Access, effect: Effect) -> Vec<String> {
             caveats
                 .push("no cgroup was named: one under [allow_cgroup] would be exempt".to_owned());
         }
-        if access.executable.is_none() && has(|rule| rule.kind() == Kind::AllowExec) {
+        if access.executables.is_empty() && has(|rule| rule.kind() == Kind::AllowExec) {
             caveats
                 .push("no executable was named: one under [allow_exec] may be excepted".to_owned());
         }
