@@ -1,7 +1,7 @@
 //! `db::postgres`: the real PostgreSQL, initialised in a private directory, reached by a socket in it alone.
 //!
 //! The transactions are those of `pgbench`'s TPC-B-like mix, sent by an open-loop client of our own, since `pgbench -R`
-//! prints no percentiles and replays no keys; `docs/WORKLOADS.md` compares the two.
+//! prints no percentiles and replays no keys.
 
 use std::{
     fs,
