@@ -116,7 +116,7 @@ fn wrong_usage_is_2_and_says_what_is_wrong() {
     }
 }
 
-fn flag_guard<'a>(lines: &'a [String; 3]) -> Vec<&'a str> {
+fn flag_guard(lines: &[String; 3]) -> Vec<&str> {
     vec![
         "--guard-on",
         &lines[0],
