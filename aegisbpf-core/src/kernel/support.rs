@@ -55,19 +55,70 @@ pub struct Check {
 /// none and leaves nothing.
 #[must_use]
 pub fn checks() -> Vec<Check> {
-    vec![
+    let programs = [
+        backend(Backend::Lsm, "programs-lsm"),
+        backend(Backend::ModifyReturn, "programs-modify-return"),
+        backend(Backend::Tracepoint, "programs-tracepoint"),
+        backend(Backend::Sock, "programs-sock"),
+    ];
+    let [security, modify, trace, sock] = programs.each_ref().map(|c| c.status == Status::Ok);
+    let lsm = lsm();
+    let security = security && lsm.status == Status::Ok;
+    let uses = [
+        auditing(security, modify, trace),
+        enforcing(security, modify, sock),
+    ];
+    let host = [
         privilege(),
         kernel(),
         btf(),
         bpffs(),
         cgroup2(),
-        lsm(),
+        lsm,
         preemption(),
-        backend(Backend::Lsm, "programs-lsm"),
-        backend(Backend::ModifyReturn, "programs-modify-return"),
-        backend(Backend::Tracepoint, "programs-tracepoint"),
-        backend(Backend::Sock, "programs-sock"),
-    ]
+    ];
+    host.into_iter().chain(programs).chain(uses).collect()
+}
+
+/// Which backend would audit, and why that one: the order of [`choose`].
+fn auditing(security: bool, modify: bool, trace: bool) -> Check {
+    let found = match (security, modify, trace) {
+        (true, ..) => "lsm: the kernel takes its programs, and runs them",
+        (_, true, _) => "modify_return: LSM programs would not load, or never run",
+        (.., true) => {
+            "tracepoint, with sock for the network: the kernel takes nothing that could refuse"
+        }
+        _ => return none("would-audit", "none: the kernel takes no programs"),
+    };
+    ok("would-audit", found)
+}
+
+/// Which backend would enforce, and why that one: the order of [`choose`].
+fn enforcing(security: bool, modify: bool, sock: bool) -> Check {
+    match (security, modify && never_skipped().is_ok(), sock) {
+        (true, ..) => ok(
+            "would-enforce",
+            "lsm: the kernel takes its programs, and runs them",
+        ),
+        (_, true, _) => ok(
+            "would-enforce",
+            "modify_return: LSM programs would not load, or never run",
+        ),
+        (.., true) => none(
+            "would-enforce",
+            "sock, for a policy about the network alone; nothing for files",
+        ),
+        _ => none("would-enforce", "none"),
+    }
+}
+
+fn none(name: &'static str, found: &str) -> Check {
+    Check {
+        name,
+        status: Status::Warn,
+        found: found.into(),
+        remedy: "the checks above say what is missing".into(),
+    }
 }
 
 /// The backend to use for `mode`: the wanted one, or the first that works. Rules about the network alone can be enforced
