@@ -29,11 +29,11 @@ impl fmt::Display for Mode {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Backend {
-    /// BPF programs on security hooks: audit and enforce. Needs Linux 5.7, BTF, and `bpf` in the active LSM
+    /// BPF programs on security hooks: audit and enforce. Needs Linux 5.17, BTF, and `bpf` in the active LSM
     /// list; where the list lacks it such programs attach and *never run*, so it is refused there.
     Lsm,
     /// BPF programs that take the place of the security hooks' own functions: audit and enforce, also where the active LSM
-    /// list lacks `bpf`, without a reboot. Needs Linux 5.7 and BTF.
+    /// list lacks `bpf`, without a reboot. Needs Linux 5.17 and BTF.
     ///
     /// The kernel skips such a program on a CPU where another task was preempted inside it. Where kernels do not preempt
     /// kernel code (`preempt=voluntary` or `none`, the default of distributions for servers) that cannot happen. On fully
@@ -41,7 +41,7 @@ pub enum Backend {
     /// name. [`Stats::missed_runs`](crate::Stats) counts what was skipped: above zero it is an alarm.
     #[serde(rename = "modify_return")]
     ModifyReturn,
-    /// BPF programs on tracepoints: audit only, since they run after the fact. Needs Linux 5.11 and BTF.
+    /// BPF programs on tracepoints: audit only, since they run after the fact. Needs Linux 5.17 and BTF.
     ///
     /// It sees the files that open, openat, openat2, creat and open_by_handle_at opened, and the files that were
     /// executed. It does not see opens through io_uring, by 32-bit system calls, or by the kernel itself (the
@@ -51,7 +51,7 @@ pub enum Backend {
     /// Rules about the network are audited beside it by the programs of [`Backend::Sock`].
     Tracepoint,
     /// BPF programs attached to a cgroup, which see what its sockets connect to, bind and send to: audit and enforce, rules
-    /// about the network alone. Needs cgroup2, Linux 5.11 and BTF, and no security hooks.
+    /// about the network alone. Needs cgroup2, Linux 5.17 and BTF, and no security hooks.
     ///
     /// It does not see connections that are accepted, what is received, and sockets that were bound or connected before;
     /// nor sockets made outside the cgroup. The default is the root cgroup, which has every socket.

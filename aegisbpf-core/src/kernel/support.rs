@@ -374,7 +374,7 @@ fn backend(backend: Backend, name: &'static str) -> Check {
                         .into()
                 }
                 Backend::Tracepoint => {
-                    "run as root on Linux 5.11 or newer with CONFIG_BPF_EVENTS=y".into()
+                    "run as root on Linux 5.17 or newer with CONFIG_BPF_EVENTS=y".into()
                 }
                 Backend::Sock => {
                     "without this and without security hooks, rules about the network cannot be had"

@@ -15,7 +15,7 @@ use nix::{
 };
 
 use crate::common::{
-    Cgroup, Nested, Scene, cat, cat_in, change_during, open_often, start_opening, wait_for,
+    Cgroup, Load, Nested, Scene, cat, cat_in, change_during, open_often, wait_for,
 };
 
 fn attach(backend: Backend, policy: Policy) -> Enforcer {
@@ -308,9 +308,9 @@ pub(crate) fn policies_change_under_load_without_a_miss(backend: Backend) {
     let scene = Scene::new();
     let policies = scene.two_policies();
     let mut aegis = attach(backend, policies[0].clone());
-    const OPENS: usize = 60_000;
-    change_during(&mut aegis, &policies, start_opening(&scene.secret, OPENS));
-    assert_eq!(only_rule(&aegis.stats().unwrap()), (OPENS as u64, 0, 0));
+    let done = change_during(&mut aegis, &policies, Load::opening(&scene.secret));
+    assert_eq!(done.succeeded, done.tried);
+    assert_eq!(only_rule(&aegis.stats().unwrap()), (done.tried, 0, 0));
 }
 
 pub(crate) fn ten_thousand_rules_apply(backend: Backend) {

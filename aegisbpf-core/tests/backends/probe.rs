@@ -34,6 +34,14 @@ pub(crate) fn command(script: &str) -> Command {
     perl
 }
 
+/// A script that does `what` until the file `stop` exists, and then writes how often it did, and how often with success.
+pub(crate) fn until(stop: &Path, what: &str) -> String {
+    format!(
+        "my ($i, $ok) = (0, 0); until (-e '{}') {{ $i++; $ok++ if {what} }} print \"$i $ok\\n\";",
+        stop.display()
+    )
+}
+
 /// Runs `script`, and gives the error number it ends with.
 #[track_caller]
 pub(crate) fn errno(script: &str) -> i32 {

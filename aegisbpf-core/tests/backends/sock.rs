@@ -7,7 +7,7 @@ use aegisbpf_core::{Access, Backend, Decision, Enforcer, Error, Mode, Policy};
 
 use super::probe::{self, EPERM, errno, errno_in};
 use crate::Fact;
-use crate::common::{Nested, Scene, cat, wait_for};
+use crate::common::{Load, Nested, Scene, cat, change_during, wait_for};
 
 /// What the `sock` backend does.
 pub(crate) const FACTS: &[(&str, Fact)] = &[
@@ -249,8 +249,8 @@ fn no_connection_slips_through_while_policies_change(backend: Backend) {
         &cgroups.outer.0,
         "[deny_ip]\n127.0.0.2\n",
     );
-    let script = "for (1..20000) { exit 7 if connect(udp, v4('127.0.0.2', 9)) } exit 0";
-    let load = probe::in_cgroup(&cgroups.outer.0, script).spawn().unwrap();
-    let status = crate::common::change_during(&mut aegis, &policies, load);
-    assert!(status.success(), "a connection was made");
+    const CONNECT: &str = "connect(udp, v4('127.0.0.2', 9))";
+    let load = Load::start(|stop| probe::in_cgroup(&cgroups.outer.0, &probe::until(stop, CONNECT)));
+    let done = change_during(&mut aegis, &policies, load);
+    assert_eq!(done.succeeded, 0, "a connection was made");
 }

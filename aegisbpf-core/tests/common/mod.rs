@@ -10,7 +10,7 @@ use std::{
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -151,42 +151,86 @@ pub(crate) fn held_bpf_descriptors() -> usize {
         .count()
 }
 
-/// Starts a process that opens `path` again and again by itself, without a child for each. It ends with 0 if
-/// the last open succeeded and 1 if none ever did.
-pub(crate) fn start_opening(path: &Path, times: usize) -> Child {
+/// Opens `path` so often in another process, without a child for each.
+pub(crate) fn open_often(path: &Path, times: usize) {
     // `true` as the condition's command: a refused redirection makes it false, an opened one true.
     let script = "i=0; ok=1; while [ $i -lt $2 ]; do if true < \"$1\"; then ok=0; fi; i=$((i+1)); done; exit $ok";
-    Command::new("sh")
+    let status = Command::new("sh")
         .args(["-c", script, "sh"])
         .arg(path)
         .arg(times.to_string())
         .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
+        .status();
+    assert!(status.unwrap().success());
 }
 
-/// Opens `path` so often, and waits.
-pub(crate) fn open_often(path: &Path, times: usize) {
-    assert!(start_opening(path, times).wait().unwrap().success());
+/// A process that does something again and again until it is told to stop, and then says how often it did so and how
+/// often that succeeded. So no load ends before the thing it is a load for, however slow the machine.
+pub(crate) struct Load {
+    process: Child,
+    stop: TempDir,
 }
 
-/// Changes between the policies until `load` has ended, and gives how it ended.
+/// What a load did.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) tried: u64,
+    pub(crate) succeeded: u64,
+}
+
+impl Load {
+    /// `command` makes the process that works until the file whose path it is given exists, and writes two numbers.
+    pub(crate) fn start(command: impl FnOnce(&Path) -> Command) -> Self {
+        let stop = tempfile::tempdir().unwrap();
+        let process = command(&stop.path().join("stop"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { process, stop }
+    }
+
+    /// Opens `path`.
+    pub(crate) fn opening(path: &Path) -> Self {
+        let script = "i=0; ok=0; while [ ! -e \"$2\" ]; do \
+            if true < \"$1\"; then ok=$((ok+1)); fi; i=$((i+1)); done; echo $i $ok";
+        Self::start(|stop| {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", script, "sh"]).arg(path).arg(stop);
+            shell
+        })
+    }
+
+    #[track_caller]
+    pub(crate) fn stop(self) -> Done {
+        fs::write(self.stop.path().join("stop"), "").unwrap();
+        let out = self.process.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&out.stdout).into_owned();
+        let told: Vec<u64> = told
+            .split_whitespace()
+            .map(|n| n.parse().unwrap())
+            .collect();
+        let [tried, succeeded] = told[..] else {
+            panic!("{}: the load said {told:?}", out.status);
+        };
+        println!("tried {tried}, succeeded {succeeded}");
+        assert!(tried > 100, "hardly anything was tried: {tried}");
+        Done { tried, succeeded }
+    }
+}
+
+/// Changes between the policies while `load` is at work, and gives what it did.
 #[track_caller]
-pub(crate) fn change_during(
-    aegis: &mut Enforcer,
-    policies: &[Policy; 2],
-    mut load: Child,
-) -> ExitStatus {
+pub(crate) fn change_during(aegis: &mut Enforcer, policies: &[Policy; 2], load: Load) -> Done {
+    // A load that has only just started is none: it has to live through changes from its first round on.
+    let until = Instant::now() + Duration::from_secs(2);
     let mut changes = 0;
-    let status = loop {
-        if let Some(status) = load.try_wait().unwrap() {
-            break status;
-        }
+    while changes < 20 || Instant::now() < until {
         changes += 1;
         aegis.apply(&policies[changes % 2]).unwrap();
-    };
-    assert!(changes > 3, "the load ended before the policy changed");
-    status
+    }
+    println!("{changes} changes");
+    load.stop()
 }
 
 /// The mode of a file that cannot be read tells more than a panic would.

@@ -14,10 +14,22 @@ pub(crate) fn whatever_is_done_to_a_denied_file_is_refused(stage: &mut Stage) {
     let (secret, plain, other) = (scene.secret(), scene.plain(), scene.path("other"));
     stage.enforce(&scene.deny(&[&secret]));
     for what in [
-        "open", "read", "write", "truncate", "chmod", "chown", "setxattr", "unlink", "reopen",
+        "open",
+        "read",
+        "write",
+        "truncate",
+        "chmod",
+        "chown",
+        "setxattr",
+        "unlink",
+        "reopen",
+        "open by handle",
     ] {
         refused(what, &[&secret]);
     }
+    let symbolic = scene.path("symbolic");
+    allowed("symlink", &[&secret, &symbolic]);
+    refused("open", &[&symbolic]);
     refused("link", &[&secret, &other]);
     refused("rename", &[&secret, &other]);
     refused("exchange", &[&secret, &plain]);
@@ -28,7 +40,15 @@ pub(crate) fn whatever_is_done_to_a_denied_file_is_refused(stage: &mut Stage) {
         "untouched"
     );
 
-    for what in ["open", "write", "chmod", "chown", "setxattr", "truncate"] {
+    for what in [
+        "open",
+        "write",
+        "chmod",
+        "chown",
+        "setxattr",
+        "truncate",
+        "open by handle",
+    ] {
         allowed(what, &[&plain]);
     }
     allowed("link", &[&plain, &other]);

@@ -214,6 +214,15 @@ pub(crate) fn no_open_of_a_file_that_is_replaced_gets_through(stage: &mut Stage)
     }
 }
 
+/// Ends a thread's work however the fact ends: a scope waits for its threads even when it panics.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The rule comes while the file is replaced without a pause: from the moment that `apply` has returned, nothing opens.
 pub(crate) fn no_open_gets_through_while_rules_come_and_go(stage: &mut Stage) {
     for directory in super::file_systems() {
@@ -230,6 +239,7 @@ pub(crate) fn no_open_gets_through_while_rules_come_and_go(stage: &mut Stage) {
                     }
                 }
             });
+            let stopping = StopAtEnd(&stop);
             let mut sum = Blows::default();
             for _ in 0..ROUNDS {
                 stage.enforce(&scene.deny(&[&secret]));
@@ -244,7 +254,7 @@ pub(crate) fn no_open_gets_through_while_rules_come_and_go(stage: &mut Stage) {
                 sum.denied += blows.denied;
                 sum.absent += blows.absent;
             }
-            stop.store(true, Ordering::Relaxed);
+            drop(stopping);
             println!("{:<12} {ROUNDS} rounds, {sum:?}", directory.display());
             assert_eq!(sum.opened, 0);
             assert!(sum.denied > 0, "nothing was tried");

@@ -4,8 +4,6 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     os::unix::fs::{MetadataExt, PermissionsExt},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
 };
 
 use aegisbpf_core::{Backend, Emergency, Error, Mode, Policy};
@@ -15,7 +13,7 @@ use super::{
     errand,
     life::{attach, builder, hits, open},
 };
-use crate::common::{Scene, assert_refused, cat};
+use crate::common::{Load, Scene, assert_refused, cat};
 
 pub(crate) fn killing_the_daemon_ends_no_enforcement(backend: Backend) {
     let (fs, scene) = (BpfFs::mount(), Scene::new());
@@ -107,58 +105,21 @@ pub(crate) fn pins_of_another_version_are_replaced(backend: Backend) {
     assert_eq!(aegis.applied().unwrap().rules, 1);
 }
 
-/// Opens a file all the time, in a process of its own, until it is told to stop.
-struct Opener {
-    shell: Child,
-    stop: PathBuf,
-}
-
-impl Opener {
-    fn start(scene: &Scene) -> Self {
-        let stop = scene.folder.path().join("stop");
-        let script = "i=0; ok=0; while [ ! -e \"$2\" ]; do \
-            if true < \"$1\"; then ok=$((ok+1)); fi; i=$((i+1)); done; echo $i $ok";
-        let shell = Command::new("sh")
-            .args(["-c", script, "sh"])
-            .args([&scene.secret, &stop])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self { shell, stop }
-    }
-
-    /// How often it was opened; every time in vain.
-    #[track_caller]
-    fn all_refused(self) -> u64 {
-        fs::write(&self.stop, "").unwrap();
-        let out = self.shell.wait_with_output().unwrap();
-        let told = String::from_utf8(out.stdout).unwrap();
-        let told: Vec<u64> = told
-            .split_whitespace()
-            .map(|n| n.parse().unwrap())
-            .collect();
-        println!("{} opens, {} let through", told[0], told[1]);
-        assert!(told[0] > 100, "the file was hardly opened");
-        assert_eq!(told[1], 0, "an open succeeded");
-        told[0]
-    }
-}
-
 /// One set after the other while a file is opened all the time.
 pub(crate) fn no_open_slips_through_a_succession(backend: Backend) {
     let (fs, scene) = (BpfFs::mount(), Scene::new());
     let first = builder(backend, &fs.base()).mode(Mode::Enforce);
     drop(attach(first.policy(scene.policy())));
-    let opener = Opener::start(&scene);
+    let load = Load::opening(&scene.secret);
     for start in 0..4 {
         let size = 1 << (19 + start % 2);
         let next = attach(builder(backend, &fs.base()).ring_buffer_bytes(size));
         assert_eq!(next.mode(), Mode::Enforce, "the mode was not asked for");
     }
-    let opens = opener.all_refused();
+    let done = load.stop();
+    assert_eq!(done.succeeded, 0, "an open succeeded");
     let stats = open(&fs.base()).stats().unwrap();
-    assert_eq!(stats.blocks(), opens, "each was counted once");
+    assert_eq!(stats.blocks(), done.tried, "each was counted once");
 }
 
 /// Starts one process after the other over the same pins while a file is opened all the time.
@@ -166,13 +127,14 @@ pub(crate) fn no_open_slips_through_a_restart(backend: Backend) {
     let (fs, scene) = (BpfFs::mount(), Scene::new());
     let first = builder(backend, &fs.base()).mode(Mode::Enforce);
     drop(attach(first.policy(scene.policy())));
-    let opener = Opener::start(&scene);
+    let load = Load::opening(&scene.secret);
     for start in 0..10 {
         let policy = scene.two_policies()[start % 2].clone();
         let next = attach(builder(backend, &fs.base()).policy(policy));
         assert_eq!(next.mode(), Mode::Enforce, "the mode was not asked for");
     }
-    let opens = opener.all_refused();
+    let done = load.stop();
+    assert_eq!(done.succeeded, 0, "an open succeeded");
     let stats = open(&fs.base()).stats().unwrap();
-    assert_eq!(stats.blocks(), opens, "each was counted once");
+    assert_eq!(stats.blocks(), done.tried, "each was counted once");
 }
