@@ -118,7 +118,7 @@ impl Control {
         Ok(())
     }
 
-    /// Runs and time of each hook while [`Control::count_runs`] was on.
+    /// Runs and time of each hook that is attached or has run, while [`Control::count_runs`] was on.
     ///
     /// # Errors
     /// If the kernel does not tell.

@@ -237,23 +237,26 @@ impl Loaded {
         names
     }
 
-    /// Runs and time of each program, as counted while the kernel's statistics were on.
+    /// Runs and time of each program that is attached or has run, as counted while the kernel's statistics were on.
     ///
     /// # Errors
     /// If the kernel does not tell.
     pub(crate) fn runs(&self) -> Result<Vec<HookRuns>> {
+        let attached = self.links.attached(&self.hooks);
         self.hooks
             .iter()
             .filter_map(|hook| self.programs.get(hook.program).map(|p| (hook, p)))
             .map(|(hook, program)| {
                 let fd = program.fd().map_err(|e| Error::kernel(hook.name(), e))?;
                 let info = runtime::ProgramFdInfo::read(fd)?;
-                Ok(HookRuns {
+                let tells = info.runs > 0 || attached.contains(hook);
+                Ok(tells.then(|| HookRuns {
                     hook: hook.name(),
                     runs: info.runs,
                     nanos: info.nanos,
-                })
+                }))
             })
+            .filter_map(Result::transpose)
             .collect()
     }
 
