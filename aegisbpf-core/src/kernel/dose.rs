@@ -8,7 +8,7 @@ use aya::{
 };
 
 use super::{
-    private_mount,
+    heap, private_mount,
     runtime::{ProgramFdInfo, StatsSwitch},
     selftest::program,
 };
@@ -73,6 +73,8 @@ impl Dose {
             program::<TracePoint>(&mut ebpf, name)?.load()
         };
         loaded.map_err(refused)?;
+        drop(types);
+        heap::give_back();
         Ok(Self {
             ebpf,
             backend,
