@@ -7,7 +7,7 @@ use crate::{
     metric::Metric,
     record::Record,
     report::words,
-    verdict::{MetricResult, Strength, Verdict},
+    verdict::{MetricResult, Verdict},
 };
 
 /// The whole figure.
@@ -87,7 +87,7 @@ fn verdict_word(record: &Record, result: &MetricResult) -> Markup {
     match result.verdict {
         Some(verdict) if result.metric.is_judged(&record.plan) => html! {
             span class=(format!("pill {}", class(verdict))) { (verdict) }
-            @if let Some(strength) = result.strength.filter(|strength| *strength != Strength::WallClock) { small { (strength) } }
+            // What a PASS rests on, if not the wall clock, is in the remark.
             @if let Some(remark) = &result.remark { small { (remark) } }
         },
         Some(_) => html! { small { "beside the wall clock" } },
