@@ -127,6 +127,28 @@ pub(crate) fn link_tmpfile(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Runs of programs that the kernel skipped before.
+struct Misses(u64);
+
+impl Misses {
+    fn until_now(stage: &Stage) -> Self {
+        Self(stage.missed_runs())
+    }
+
+    /// Nothing gets through. Only where the kernel skips programs may something, and there each is in the count of skips.
+    #[track_caller]
+    fn account_for(&self, stage: &Stage, opened: u64, what: &str) {
+        let missed = stage.missed_runs() - self.0;
+        if missed > 0 {
+            println!("{what}: {missed} runs skipped by the kernel");
+        }
+        let may_skip = fs::read_to_string("/sys/kernel/debug/sched/preempt")
+            .is_ok_and(|modes| modes.contains("(full)"));
+        assert!(may_skip || missed == 0, "{what}: {missed} runs skipped");
+        assert!(opened <= missed, "{what}: {opened} opens got through");
+    }
+}
+
 /// One replacement of `secret`. What fails (a file that is not there any more) is tried in the next round.
 type Way = fn(&Path, &Path) -> io::Result<()>;
 
@@ -194,6 +216,7 @@ pub(crate) fn no_open_of_a_file_that_is_replaced_gets_through(stage: &mut Stage)
         let (secret, spare) = (scene.secret(), scene.path("spare"));
         stage.enforce(&scene.deny(&[&secret]));
         for (name, way) in WAYS {
+            let misses = Misses::until_now(stage);
             let hammer = Hammer::start(&secret);
             let done = replace_for(&secret, &spare, way);
             let blows = hammer.stop();
@@ -204,7 +227,11 @@ pub(crate) fn no_open_of_a_file_that_is_replaced_gets_through(stage: &mut Stage)
                 blows.absent,
                 blows.opened
             );
-            assert_eq!(blows.opened, 0, "{name} on {}", directory.display());
+            misses.account_for(
+                stage,
+                blows.opened,
+                &format!("{name} on {}", directory.display()),
+            );
             assert!(
                 done > 3 && blows.denied > 0,
                 "{name}: nothing was tried: {done} {blows:?}"
@@ -240,6 +267,7 @@ pub(crate) fn no_open_gets_through_while_rules_come_and_go(stage: &mut Stage) {
                 }
             });
             let stopping = StopAtEnd(&stop);
+            let misses = Misses::until_now(stage);
             let mut sum = Blows::default();
             for _ in 0..ROUNDS {
                 stage.enforce(&scene.deny(&[&secret]));
@@ -256,7 +284,7 @@ pub(crate) fn no_open_gets_through_while_rules_come_and_go(stage: &mut Stage) {
             }
             drop(stopping);
             println!("{:<12} {ROUNDS} rounds, {sum:?}", directory.display());
-            assert_eq!(sum.opened, 0);
+            misses.account_for(stage, sum.opened, &directory.display().to_string());
             assert!(sum.denied > 0, "nothing was tried");
         });
     }

@@ -104,6 +104,11 @@ impl Stage {
         self.aegis.stats().unwrap().health
     }
 
+    /// Runs of programs that the kernel skipped.
+    pub(crate) fn missed_runs(&self) -> u64 {
+        self.aegis.stats().unwrap().missed_runs
+    }
+
     /// Nothing of a fact may stay: no rule, no hook.
     #[track_caller]
     pub(crate) fn clear(&mut self) {
