@@ -62,6 +62,7 @@ static __always_inline int is_inode(const struct bound *b, u32 generation)
 static __always_inline u32 bound_rule(u32 slot, const struct object_key *key, u32 generation, struct dentry *dentry)
 {
 	struct bound *b = bpf_map_lookup_elem(&bound, key);
+	struct dentry *parent = 0;
 	u64 name;
 
 	if (!b || !is_inode(b, generation))
@@ -71,6 +72,9 @@ static __always_inline u32 bound_rule(u32 slot, const struct object_key *key, u3
 	name = watched(slot, dentry, dentry->d_parent->d_inode);
 	if (WATCHED_KIND(name) == NAME_OBJECT)
 		return WATCHED_RULE(name);
+	/* Opened by a handle, it may have no name: then nothing says that the rename went wrong. */
+	if (!read_field(parent, dentry->d_parent) && parent == dentry)
+		return b->rule;
 	return *(volatile u32 *)&b->state == BOUND_STICKY ? b->rule : 0;
 }
 

@@ -62,6 +62,10 @@ const FACTS: &[(&str, Fact)] = &[
         names::a_file_that_bore_the_name_stays_denied_until_it_dies,
     ),
     (
+        "a_replaced_file_is_denied_without_a_name",
+        names::a_replaced_file_is_denied_without_a_name,
+    ),
+    (
         "a_number_that_is_used_again_denies_no_innocent",
         names::a_number_that_is_used_again_denies_no_innocent,
     ),

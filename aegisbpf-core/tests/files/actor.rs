@@ -182,7 +182,8 @@ fn perform(what: &str, paths: &[PathBuf]) -> io::Result<()> {
             wait_for_word()?;
             File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).map(drop)
         }
-        "open by handle" => super::raw::open_by_handle(one),
+        "open by handle" => super::raw::open_by_handle(one, || Ok(())),
+        "held open by handle" => super::raw::open_by_handle(one, wait_for_word),
         "hammer" => super::race::hammer(one),
         other => panic!("no such errand: {other}"),
     }

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use nix::errno::Errno;
 
 use super::{
-    actor::{act, allowed, refused},
+    actor::{Waiting, act, allowed, refused},
     scene::{Scene, Stage},
 };
 
@@ -117,6 +117,25 @@ pub(crate) fn a_file_that_bore_the_name_stays_denied_until_it_dies(stage: &mut S
     fs::remove_file(scene.path("another")).unwrap();
     fs::write(&backup, "another file\n").unwrap();
     allowed("open", &[&backup]);
+}
+
+/// Once the kernel has forgotten the file's names, one who has its handle opens it without any.
+pub(crate) fn a_replaced_file_is_denied_without_a_name(stage: &mut Stage) {
+    if std::env::var_os("AEGIS_IN_VM").is_none() {
+        return; // it empties the caches of the whole machine
+    }
+    let scene = Scene::below(Path::new("/ext4"));
+    let (secret, spare) = (scene.secret(), scene.path("spare"));
+    stage.enforce(&scene.deny(&[&secret]));
+    fs::write(&spare, "new\n").unwrap();
+    let holders =
+        [&spare, &scene.plain()].map(|path| Waiting::start("held open by handle", &[path]));
+    fs::rename(&spare, &secret).unwrap();
+    nix::unistd::sync();
+    fs::write("/proc/sys/vm/drop_caches", "2").unwrap();
+    let [replacement, plain] = holders.map(Waiting::go);
+    assert_eq!(replacement, Err(Errno::EPERM));
+    assert_eq!(plain, Ok(()));
 }
 
 /// ext4 gives the number of a deleted file to the next one.

@@ -67,7 +67,11 @@ struct Handle {
     data: [u8; 128],
 }
 
-pub(crate) fn open_by_handle(path: &Path) -> io::Result<()> {
+/// Opens a file by its handle, after having done what there is to do `between` taking the handle and using it.
+pub(crate) fn open_by_handle(
+    path: &Path,
+    between: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
     let mount = File::open(path.parent().unwrap_or(Path::new("/")))?;
     let path = c(path)?;
     let mut handle = Handle {
@@ -87,6 +91,7 @@ pub(crate) fn open_by_handle(path: &Path) -> io::Result<()> {
             0,
         )
     })?;
+    between()?;
     // SAFETY: the kernel reads the handle that it has just written.
     let fd = check(unsafe {
         libc::syscall(
