@@ -10,6 +10,7 @@ fn can_attach() -> bool {
 }
 
 #[test]
+#[ignore = "measures for a minute, and means something on a quiet machine only: run it as root with `--ignored`"]
 fn doses_are_found_in_order_and_in_a_straight_line_by_pairs_and_by_run_times() {
     if !can_attach() {
         eprintln!("ignored: needs root and /sys/kernel/btf/vmlinux");

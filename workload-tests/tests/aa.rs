@@ -170,6 +170,7 @@ fn never_fails(workload: &dyn Workload) {
 }
 
 #[test]
+#[ignore = "takes three minutes: run it as root with `--ignored`"]
 fn many_small_files_against_themselves_never_fail() {
     never_fails(&workloads::files_many_small::ManySmall);
 }
