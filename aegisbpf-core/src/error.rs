@@ -40,7 +40,7 @@ pub enum Error {
         /// What the kernel said.
         source: Source,
     },
-    /// [`Enforcer::events`](crate::Enforcer::events) was called a second time: the ring buffer has one reader.
+    /// [`Control::events`](crate::Control::events) was called a second time: the ring buffer has one reader.
     #[error(
         "the events of this enforcer were already taken\nhelp: keep the first `Events`, it is the only reader"
     )]
