@@ -240,12 +240,6 @@ mod tests {
         assert_eq!(sample.operations, u64::from(batch.passes()));
         // The loop runs in a grandchild.
         assert!(sample.cpu > Duration::from_millis(1), "{:?}", sample.cpu);
-        assert!(
-            sample.wall >= sample.cpu / 2,
-            "{:?} {:?}",
-            sample.wall,
-            sample.cpu
-        );
     }
 
     #[test]
@@ -292,16 +286,19 @@ mod tests {
         let prepare = format!("echo x >> {}; sleep 0.2", count.display());
         let mut batch = Batch::start(words(&["true"]), Some(prepare), scratch.path()).unwrap();
         batch.passes = 2;
+        let begin = Instant::now();
         let sample = batch
             .run(&Block {
                 settle: Duration::ZERO,
                 ..block()
             })
             .unwrap();
+        let took = begin.elapsed();
         assert_eq!(std::fs::read_to_string(&count).unwrap().lines().count(), 4);
+        // Two preparations lie between what was counted.
         assert!(
-            sample.wall < Duration::from_millis(400),
-            "{:?}",
+            sample.wall + Duration::from_millis(400) <= took,
+            "{:?} of {took:?}",
             sample.wall
         );
     }
