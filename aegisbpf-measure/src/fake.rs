@@ -56,6 +56,10 @@ pub struct Truth {
     pub wander_time: Duration,
     /// Share of the blocks that something holds up, and by how much (relative). Default none.
     pub hold_ups: (f64, f64),
+    /// Bursts of somebody else's work: how long one lasts and how long it is quiet, both on average and seeded, and by how
+    /// much it holds up (relative) the blocks that begin in it. Longer than a block and shorter than a quad, they hit the arms
+    /// unevenly. Default none.
+    pub bursts: Option<Bursts>,
     /// Whether the noise of a block has heavy tails (Student's t with 3 degrees of freedom, same deviation). Default no.
     pub heavy_tails: bool,
     /// Part of the effect that is there in the first half of a guarded window only. Default 0.
@@ -74,6 +78,17 @@ pub struct Truth {
     pub memory: u64,
     /// Seeds the noise.
     pub seed: u64,
+}
+
+/// Somebody else's work, on and off.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bursts {
+    /// Mean length of a burst.
+    pub on: Duration,
+    /// Mean length of the quiet between two.
+    pub off: Duration,
+    /// By how much a burst holds up, relative.
+    pub slows: f64,
 }
 
 impl Default for Truth {
@@ -96,6 +111,7 @@ impl Default for Truth {
             wander: 0.0,
             wander_time: Duration::from_secs(60),
             hold_ups: (0.0, 0.0),
+            bursts: None,
             heavy_tails: false,
             carry_over: 0.0,
             switch_effect: 0.0,
@@ -119,6 +135,8 @@ struct State {
     rng: ChaCha8Rng,
     /// The level's deviation, and when it was drawn.
     level: (f64, Duration),
+    /// Whether a burst is under way, and until when that lasts.
+    burst: (bool, Duration),
     switched: bool,
     hold_up: Duration,
 }
@@ -146,6 +164,18 @@ impl State {
         }
         if truth.hold_ups.0 > 0.0 && self.rng.random::<f64>() < truth.hold_ups.0 {
             noise += truth.hold_ups.1.ln_1p();
+        }
+        if let Some(bursts) = truth.bursts {
+            while self.burst.1 <= self.now {
+                let on = !self.burst.0;
+                let mean = if on { bursts.on } else { bursts.off };
+                // At least a microsecond, so that this ends.
+                let lasts = mean.mul_f64(-(1.0 - self.rng.random::<f64>()).ln().min(-1e-6));
+                self.burst = (on, self.burst.1 + lasts);
+            }
+            if self.burst.0 {
+                noise += bursts.slows.ln_1p();
+            }
         }
         if std::mem::take(&mut self.switched) {
             noise += truth.switch_effect.ln_1p();
@@ -193,6 +223,7 @@ impl Fake {
             evidence,
             rng,
             level,
+            burst: (false, Duration::ZERO),
             switched: false,
             hold_up: Duration::ZERO,
         }));

@@ -22,14 +22,15 @@ fn documented() -> &'static str {
 
 #[test]
 fn verdicts_are_seldom_wrong_and_intervals_cover_the_truth() {
-    // Of 100 runs with a chance of 5 %, more than 11 are wrong once in 200 times; the seeds are fixed.
+    // Of 100 runs with a chance of 5 %, more than 11 are wrong once in 200 times and more than 14 once in 10,000; the seeds
+    // are fixed. The thousand runs of the table are what says 93 to 98 %.
     for cell in cells(100) {
         let Cell { machine, loss, .. } = &cell;
         let wrong = cell.wrong();
         let most = if *loss == 5.0 { 11.0 } else { 1.0 };
         assert!(wrong <= most, "{machine:?} {loss}: {wrong} % wrong");
         assert!(
-            cell.coverage() >= 90.0,
+            cell.coverage() >= 86.0,
             "{machine:?} {loss}: {} %",
             cell.coverage()
         );
@@ -41,6 +42,21 @@ fn verdicts_are_seldom_wrong_and_intervals_cover_the_truth() {
                 "{machine:?} {loss}: {before_after} %"
             );
         }
+    }
+}
+
+/// The quick budget on a machine whose noise is ten times the limit. By ranks alone 0.9 % of these fail, and 4 % of those
+/// that cost 8 % pass.
+#[test]
+fn noise_far_above_the_limit_makes_no_wrong_verdicts() {
+    for (loss, wrong) in [(0.0, Verdict::Fail), (8.0, Verdict::Pass)] {
+        let cell = Cell::simulate(Machine::Bursts, loss, 300);
+        let count = cell
+            .verdicts
+            .iter()
+            .filter(|found| **found == wrong)
+            .count();
+        assert!(count <= 1, "{count} of 300 are {wrong} at {loss} %");
     }
 }
 
@@ -66,5 +82,10 @@ fn every_figure_of_the_documented_table_is_true() {
     let runs = runs
         .and_then(|runs| runs.parse().ok())
         .expect("the table says how many runs it has");
-    assert_eq!(documented(), table(&cells(runs)).trim());
+    let cells = cells(runs);
+    assert_eq!(documented(), table(&cells).trim());
+    for cell in cells {
+        assert!(cell.wrong() <= if cell.loss == 5.0 { 5.0 } else { 1.0 });
+        assert!((93.0..=98.0).contains(&cell.coverage()));
+    }
 }

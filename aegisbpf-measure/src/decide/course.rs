@@ -10,6 +10,11 @@ use crate::{
     verdict::{Estimate, MetricResult, Strength, Verdict},
 };
 
+/// A verdict that is wrong by far may be wrong so many times less often than one that is wrong by little: FAIL where
+/// there is no effect at all, PASS where it is twice the limit. By ranks alone, noise far above the limit makes both
+/// as frequent as the plan's error level, since it hides where the limit is.
+const BY_FAR: f64 = 1.0 / 50.0;
+
 /// A metric on its way through the looks.
 pub(super) struct Undecided<'a> {
     metric: Metric,
@@ -74,10 +79,39 @@ impl<'a> Undecided<'a> {
         });
         if let (true, Some(b), Some(limit)) = (self.judgeable, bounds, self.limit())
             && b.upper < limit
+            && d.t_below(2.0 * limit) <= BY_FAR * b.level
         {
             self.decided = Some((Verdict::Pass, look.quads));
         }
         self.differences = Some(d);
+    }
+
+    /// p-value of FAIL: that the effect is at most the limit, by ranks, and that there is none at all, by far.
+    fn p_fail(&self) -> f64 {
+        match (&self.differences, self.limit()) {
+            (Some(d), Some(limit)) => d.p_above(limit).max(d.t_above(0.0) / BY_FAR),
+            _ => 1.0,
+        }
+    }
+
+    /// Why it is open although its interval is on one side of the limit.
+    fn scatter(&self) -> Option<String> {
+        let (limit, d) = (self.limit()?, self.differences.as_ref()?);
+        let estimate = self.estimate.filter(|_| self.decided.is_none())?;
+        let (lower, upper) = estimate.interval?;
+        let accepted = self.metric.limit(self.plan)?;
+        let sure = BY_FAR * estimate.level;
+        let hidden = if lower > accepted && d.t_above(0.0) > sure {
+            "it may as well be nothing"
+        } else if lower > accepted {
+            "it is one of several metrics, of which one is above its limit by chance more often"
+        } else if upper < accepted && d.t_below(2.0 * limit) > sure {
+            "it may as well be twice the limit"
+        } else {
+            return None;
+        };
+        let scatter = self.metric.overhead(d.deviation()?).abs();
+        Some(format!("the quads scatter by {scatter:.1}: {hidden}"))
     }
 
     pub(super) fn result(
@@ -124,6 +158,9 @@ impl<'a> Undecided<'a> {
             self.decided
                 .map_or(Verdict::Inconclusive, |(verdict, _)| verdict)
         });
+        if let (Some(Verdict::Inconclusive), Some(why)) = (verdict, self.scatter()) {
+            remark = Some(remark.map_or(why.clone(), |other| format!("{other}; {why}")));
+        }
         let overhead = self.estimate.map(|estimate| estimate.overhead);
         if let (Some(limit), Some(overhead), Some(Verdict::Pass | Verdict::Inconclusive)) =
             (limit, overhead, verdict)
@@ -148,10 +185,12 @@ impl<'a> Undecided<'a> {
                 if self.merged {
                     group *= 2.0;
                 }
-                let distance = d.estimate().map_or(0.0, |hl| (limit - hl).abs());
-                let needed = d
-                    .deviation()
-                    .map(|sd| group * estimate::needed(sd, distance).max(6.0));
+                let hl = d.estimate().unwrap_or(limit);
+                let far = if hl > limit { hl } else { 2.0 * limit - hl };
+                let needed = d.deviation().map(|sd| {
+                    let near = estimate::needed(sd, (limit - hl).abs());
+                    group * near.max(estimate::needed_surely(sd, far)).max(6.0)
+                });
                 needed.filter(|quads| *quads < 10_000.0).map(whole)
             }
             _ => None,
@@ -197,15 +236,10 @@ pub(super) fn step(metrics: &mut [Undecided<'_>], look: &Look, seen: &[&[&BlockR
             m.judgeable && m.metric.is_judged(m.plan) && m.decided.is_none() && m.estimate.is_some()
         })
         .collect();
-    let p = |m: &Undecided<'_>| {
-        m.estimate
-            .and_then(|estimate| estimate.p_above)
-            .unwrap_or(1.0)
-    };
-    open.sort_by(|a, b| p(a).total_cmp(&p(b)));
+    open.sort_by(|a, b| a.p_fail().total_cmp(&b.p_fail()));
     for (rank, metric) in open.into_iter().enumerate() {
         let level = metric.estimate.map_or(0.0, |estimate| estimate.level);
-        if p(metric) > level / (judged - rank) as f64 {
+        if metric.p_fail() > level / (judged - rank) as f64 {
             break;
         }
         metric.decided = Some((Verdict::Fail, look.quads));

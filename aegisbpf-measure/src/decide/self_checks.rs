@@ -22,6 +22,8 @@ const RELEVANT: f64 = 0.25;
 const PAIRS: usize = 4;
 /// Quads that the other checks need.
 const QUADS: usize = 8;
+/// Quads of each order, where the two are compared.
+const EACH_ORDER: usize = 4;
 /// Neighbouring quads that correlate more than this are merged.
 const CORRELATED: f64 = 0.3;
 
@@ -34,7 +36,7 @@ pub(super) fn all(plan: &Plan, observed: &Observed, kept: &[Vec<&BlockRecord>]) 
         calibration,
         metric,
     };
-    vec![
+    let mut all = vec![
         checks.placebo(observed),
         checks.spike_in(observed),
         checks.order_effect(kept),
@@ -42,7 +44,19 @@ pub(super) fn all(plan: &Plan, observed: &Observed, kept: &[Vec<&BlockRecord>]) 
         checks.autocorrelation(kept),
         checks.drift(kept),
         checks.change_point(kept),
-    ]
+    ];
+    for check in &mut all {
+        if check.status == Status::NotJudged {
+            // An interval of two pairs is hundreds of times as wide as what they differ by, and helps nobody.
+            (check.estimate, check.interval) = (None, None);
+        }
+    }
+    all
+}
+
+/// What is said instead of a judgement.
+fn too_few(has: usize, unit: &str, needed: usize) -> String {
+    format!("{has} {unit} of {needed} needed")
 }
 
 /// Means of neighbouring differences, two by two, if neighbours correlate: the effect itself wanders then, and
@@ -122,11 +136,7 @@ impl Checks<'_> {
                 show(&check),
                 d.len()
             ),
-            _ => format!(
-                "{} pairs of bare blocks are too few to judge: {}",
-                d.len(),
-                show(&check)
-            ),
+            _ => too_few(d.len(), "pairs", PAIRS),
         };
         check
     }
@@ -166,11 +176,7 @@ impl Checks<'_> {
             Status::NotJudged if self.calibration.hold_up.is_none() => {
                 "this workload cannot be held up by a known delay, or the plan has none".to_owned()
             }
-            Status::NotJudged => format!(
-                "{} pairs with a known delay of {expected:.1} % are too few to judge: {}",
-                pairs.len(),
-                show(&check)
-            ),
+            Status::NotJudged => too_few(pairs.len(), "pairs", PAIRS),
         };
         check
     }
@@ -183,7 +189,7 @@ impl Checks<'_> {
             self.metric.differences(self.calibration, &quads)
         };
         let (abba, baab) = (of(Arm::Bare), of(Arm::Guarded));
-        let enough = abba.len() >= 4 && baab.len() >= 4;
+        let enough = abba.len() >= EACH_ORDER && baab.len() >= EACH_ORDER;
         let interval = |confidence| two_samples(&abba, &baab, confidence);
         let mut check = self.check(Check::OrderEffect, kept.len(), interval(CONFIDENCE), 0.0);
         check.status = if enough {
@@ -207,7 +213,7 @@ impl Checks<'_> {
                 show(&check)
             ),
             Status::NotJudged => format!(
-                "{} ABBA and {} BAAB quads are too few to compare",
+                "{} ABBA and {} BAAB quads, {EACH_ORDER} of each needed",
                 abba.len(),
                 baab.len()
             ),
@@ -239,7 +245,10 @@ impl Checks<'_> {
             (halves.len(), halves.len() >= QUADS)
         } else {
             let units = guarded.len() + bare.len();
-            (units, guarded.len() >= 4 && bare.len() >= 4)
+            (
+                units,
+                guarded.len() >= EACH_ORDER && bare.len() >= EACH_ORDER,
+            )
         };
         let mut check = self.check(Check::CarryOver, units, interval(CONFIDENCE), 0.0);
         check.status = if enough {
@@ -262,7 +271,7 @@ impl Checks<'_> {
                 show(&check)
             ),
             Status::Passed => format!("{what}: {}", show(&check)),
-            Status::NotJudged => format!("{units} quads are too few to compare ({what})"),
+            Status::NotJudged => too_few(units, "quads", QUADS),
         };
         check
     }
@@ -317,10 +326,7 @@ impl Checks<'_> {
         let mut check = self.check(Check::Drift, points.len(), total, 0.0);
         let large = check.estimate.is_some_and(|percent| percent.abs() > 10.0);
         (check.status, check.sentence) = match check.interval {
-            _ if kept.len() < QUADS => (
-                Status::NotJudged,
-                format!("{} bare blocks are too few for a trend", points.len()),
-            ),
+            _ if kept.len() < QUADS => (Status::NotJudged, too_few(kept.len(), "quads", QUADS)),
             Some(interval) if large && !contains(interval, 0.0) => (
                 Status::Noted,
                 format!(
@@ -341,10 +347,7 @@ impl Checks<'_> {
         let values: Vec<f64> = points.iter().map(|(_, y)| *y).collect();
         let mut check = self.check(Check::ChangePoint, values.len(), None, 0.0);
         let Some(found) = trend::change_point(&values).filter(|_| kept.len() >= QUADS) else {
-            check.sentence = format!(
-                "{} bare blocks are too few for a change point",
-                values.len()
-            );
+            check.sentence = too_few(kept.len(), "quads", QUADS);
             return check;
         };
         let jump = self.metric.overhead(found.jump);

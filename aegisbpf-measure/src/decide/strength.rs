@@ -30,7 +30,7 @@ pub(super) fn rescue(
     });
     for result in open {
         let by_wall = matches!(result.metric, Metric::Throughput | Metric::WallTime);
-        let strength = if by_wall && per_cpu {
+        let strength = if by_wall && per_cpu && !above(result) {
             Strength::PerCpu
         } else if attribution.is_some_and(|attribution| attributed(attribution, result)) {
             Strength::Attributed
@@ -59,6 +59,17 @@ pub(super) fn rescue(
         });
         (result.verdict, result.strength) = (Some(Verdict::Pass), Some(strength));
     }
+}
+
+/// Whether the interval is wholly above the limit, though not by so much that it is a FAIL.
+fn above(result: &MetricResult) -> bool {
+    let lower = result
+        .estimate
+        .and_then(|estimate| estimate.interval)
+        .map(|(lower, _)| lower);
+    lower
+        .zip(result.limit)
+        .is_some_and(|(lower, limit)| lower > limit)
 }
 
 fn passes(metrics: &[MetricResult], metric: Metric) -> bool {

@@ -95,7 +95,7 @@ fn self_checks(to: &mut String, record: &Record) -> std::fmt::Result {
     for check in checks {
         writeln!(
             to,
-            "- {}: {}. {}",
+            "- {}: {}: {}",
             check.check, check.status, check.sentence
         )?;
     }
