@@ -9,6 +9,8 @@
 
 #[path = "files/actor.rs"]
 mod actor;
+#[path = "files/alias.rs"]
+mod alias;
 #[path = "files/hooks.rs"]
 mod hooks;
 #[path = "files/names.rs"]
@@ -21,7 +23,8 @@ mod raw;
 mod scene;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
+    process::Command,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -40,6 +43,22 @@ const FACTS: &[(&str, Fact)] = &[
     (
         "a_descriptor_older_than_the_rule_may_be_read_and_nothing_else",
         hooks::a_descriptor_older_than_the_rule_may_be_read_and_nothing_else,
+    ),
+    (
+        "what_is_let_through_is_known",
+        hooks::what_is_let_through_is_known,
+    ),
+    (
+        "a_rule_holds_by_whatever_name_and_call",
+        alias::a_rule_holds_by_whatever_name_and_call,
+    ),
+    (
+        "a_program_of_32_bits_is_refused",
+        alias::a_program_of_32_bits_is_refused,
+    ),
+    (
+        "an_overlay_s_layers_are_files_of_their_own",
+        alias::an_overlay_s_layers_are_files_of_their_own,
     ),
     (
         "an_inode_rule_needs_no_names_and_its_hooks_go_with_it",
@@ -97,6 +116,7 @@ type Shared = Arc<Mutex<Option<Result<Stage, String>>>>;
 fn main() {
     actor::act_if_told();
     mount_overlay();
+    mount_btrfs();
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1); // they share the enforcer
     let mut trials = Vec::new();
@@ -149,7 +169,7 @@ fn mount_overlay() {
         return;
     }
     for part in ["lower", "upper", "work"] {
-        std::fs::create_dir_all(std::path::Path::new("/tmp/layers").join(part)).unwrap();
+        std::fs::create_dir_all(Path::new("/tmp/layers").join(part)).unwrap();
     }
     std::fs::create_dir_all("/overlay").unwrap();
     mount(
@@ -162,12 +182,26 @@ fn mount_overlay() {
     .unwrap();
 }
 
-/// Directories on each file system that there is: always the one for temporary files, in our virtual machine also ext4 and
-/// an overlay.
+/// In our virtual machine, if what makes one was brought along: btrfs, in a file.
+fn mount_btrfs() {
+    let made = "truncate -s 256M /tmp/btrfs && mkfs.btrfs -q /tmp/btrfs >/dev/null && mkdir /btrfs && mount -t btrfs -o loop /tmp/btrfs /btrfs";
+    if std::env::var_os("AEGIS_IN_VM").is_some() && Path::new("/usr/sbin/mkfs.btrfs").exists() {
+        assert!(
+            Command::new("sh")
+                .args(["-c", made])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+}
+
+/// Directories on each file system that there is: always the one for temporary files, in our virtual machine also ext4,
+/// an overlay and, if it was brought along, btrfs.
 fn file_systems() -> Vec<PathBuf> {
     let mut all = vec![std::env::temp_dir()];
     all.extend(
-        ["/ext4", "/overlay"]
+        ["/ext4", "/overlay", "/btrfs"]
             .map(PathBuf::from)
             .into_iter()
             .filter(|p| p.is_dir()),

@@ -13,10 +13,16 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use io_uring::squeue;
 use nix::{
     errno::Errno,
-    fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, renameat2},
-    sys::stat::{Mode, SFlag, mknod},
+    fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, openat, renameat2},
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
+    sys::{
+        stat::{Mode, SFlag, mknod, utimes},
+        time::TimeVal,
+    },
     unistd::linkat,
 };
 
@@ -103,6 +109,41 @@ fn wait_for_word() -> io::Result<()> {
     io::stdin().read_to_end(&mut Vec::new()).map(drop)
 }
 
+/// A descriptor that gives no access.
+fn opened_as_path(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlag::O_PATH.bits())
+        .open(path)
+}
+
+fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// From now on this process sees mounts that nobody else sees, and that end with it.
+fn own_mounts(what: CloneFlags) -> io::Result<()> {
+    unshare(what)?;
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    Ok(mount(
+        None::<&Path>,
+        "/",
+        None::<&Path>,
+        private,
+        None::<&Path>,
+    )?)
+}
+
+fn bind_mount(from: &Path, at: &Path) -> io::Result<()> {
+    Ok(mount(
+        Some(from),
+        at,
+        None::<&Path>,
+        MsFlags::MS_BIND,
+        None::<&Path>,
+    )?)
+}
+
 fn perform(what: &str, paths: &[PathBuf]) -> io::Result<()> {
     let path = |n: usize| paths[n].as_path();
     let one = path(0);
@@ -153,10 +194,7 @@ fn perform(what: &str, paths: &[PathBuf]) -> io::Result<()> {
             Command::new(one).arg("/dev/null"),
         )),
         "reopen" => {
-            let file = OpenOptions::new()
-                .read(true)
-                .custom_flags(OFlag::O_PATH.bits())
-                .open(one)?;
+            let file = opened_as_path(one)?;
             File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).map(drop)
         }
         "held ftruncate" => {
@@ -175,13 +213,93 @@ fn perform(what: &str, paths: &[PathBuf]) -> io::Result<()> {
             super::raw::mmap(&file)
         }
         "held reopen" => {
-            let file = OpenOptions::new()
-                .read(true)
-                .custom_flags(OFlag::O_PATH.bits())
-                .open(one)?;
+            let file = opened_as_path(one)?;
             wait_for_word()?;
             File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).map(drop)
         }
+        "held read" => {
+            let file = File::open(one)?;
+            wait_for_word()?;
+            let mut text = String::new();
+            { file }.read_to_string(&mut text).map(drop)
+        }
+        "held write" => {
+            let mut file = OpenOptions::new().append(true).open(one)?;
+            wait_for_word()?;
+            file.write_all(b"more\n")
+        }
+        "held sendfile" | "held splice" => {
+            let file = File::open(one)?;
+            wait_for_word()?;
+            super::raw::move_to_pipe(&file, what == "held splice")
+        }
+        "held hand over" => {
+            let file = File::open(one)?;
+            wait_for_word()?;
+            let status = Command::new("cat")
+                .stdin(file)
+                .stdout(Stdio::null())
+                .status()?;
+            if status.success() {
+                Ok(())
+            } else {
+                Err(io::ErrorKind::PermissionDenied.into())
+            }
+        }
+        "stat" => fs::metadata(one).map(drop),
+        "touch" => Ok(utimes(one, &TimeVal::new(1, 0), &TimeVal::new(1, 0))?),
+        "path only" => opened_as_path(one).map(drop),
+        "openat2" => super::raw::openat2(one),
+        "read and write" => OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(one)
+            .map(drop),
+        "open or create" => OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(one)
+            .map(drop),
+        "io_uring" => super::raw::open_by_uring(one, squeue::Flags::empty(), false),
+        "io_uring worker" => super::raw::open_by_uring(one, squeue::Flags::ASYNC, false),
+        "io_uring poller" => super::raw::open_by_uring(one, squeue::Flags::empty(), true),
+        "own root" => File::open(below(Path::new("/proc/self/root"), one)).map(drop),
+        "another's root" => {
+            let parent = format!("/proc/{}/root", std::os::unix::process::parent_id());
+            File::open(below(Path::new(&parent), one)).map(drop)
+        }
+        "directory's descriptor" => {
+            let directory = opened_as_path(one.parent().unwrap_or(Path::new("/")))?;
+            let name = one.file_name().unwrap_or_default();
+            Ok(openat(&directory, name, OFlag::O_RDONLY, Mode::empty()).map(drop)?)
+        }
+        "descriptor's name" => {
+            let file = opened_as_path(one)?;
+            File::open(format!("/dev/fd/{}", file.as_raw_fd())).map(drop)
+        }
+        "chroot" => {
+            std::os::unix::fs::chroot(one.parent().unwrap_or(Path::new("/")))?;
+            File::open(Path::new("/").join(one.file_name().unwrap_or_default())).map(drop)
+        }
+        "bind mount of it" => {
+            own_mounts(CloneFlags::CLONE_NEWNS)?;
+            bind_mount(one, path(1))?;
+            File::open(path(1)).map(drop)
+        }
+        "bind mount of its directory" => {
+            own_mounts(CloneFlags::CLONE_NEWNS)?;
+            bind_mount(one.parent().unwrap_or(Path::new("/")), path(1))?;
+            File::open(path(1).join(one.file_name().unwrap_or_default())).map(drop)
+        }
+        "own mounts" => {
+            own_mounts(CloneFlags::CLONE_NEWNS)?;
+            File::open(one).map(drop)
+        }
+        "own users and mounts" => {
+            own_mounts(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)?;
+            File::open(one).map(drop)
+        }
+        "execute by descriptor" => super::raw::execute(&opened_as_path(one)?),
         "open by handle" => super::raw::open_by_handle(one, || Ok(())),
         "held open by handle" => super::raw::open_by_handle(one, wait_for_word),
         "hammer" => super::race::hammer(one),

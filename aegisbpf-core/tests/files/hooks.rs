@@ -73,6 +73,31 @@ pub(crate) fn a_descriptor_older_than_the_rule_may_be_read_and_nothing_else(stag
     );
 }
 
+/// What nothing stops: rows of the catalogue that are accepted, each with its reason.
+pub(crate) fn what_is_let_through_is_known(stage: &mut Stage) {
+    let scene = Scene::new();
+    let (secret, copy) = (scene.secret(), scene.path("copy"));
+    fs::copy(&secret, &copy).unwrap();
+    stage.enforce(&scene.deny(&[]));
+    let waiting = [
+        "held read",
+        "held sendfile",
+        "held splice",
+        "held hand over",
+        "held write",
+    ]
+    .map(|what| (what, Waiting::start(what, &[&secret])));
+    stage.enforce(&scene.deny(&[&secret]));
+    for (what, actor) in waiting {
+        assert_eq!(actor.go(), Ok(()), "{what}");
+    }
+    for what in ["stat", "touch", "path only"] {
+        allowed(what, &[&secret]);
+    }
+    allowed("read", &[&copy]);
+    refused("read", &[&secret]);
+}
+
 pub(crate) fn an_inode_rule_needs_no_names_and_its_hooks_go_with_it(stage: &mut Stage) {
     let scene = Scene::new();
     let (secret, other) = (scene.secret(), scene.path("other"));

@@ -12,6 +12,7 @@ use std::{
     path::Path,
 };
 
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use nix::libc;
 
 fn c(path: &Path) -> io::Result<CString> {
@@ -57,6 +58,88 @@ pub(crate) fn mmap(file: &File) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     Ok(())
+}
+
+/// Moves what an open file holds into a pipe, by splice(2) or by sendfile(2).
+pub(crate) fn move_to_pipe(file: &File, by_splice: bool) -> io::Result<()> {
+    let (_reader, writer) = nix::unistd::pipe()?;
+    let (from, to) = (file.as_raw_fd(), writer.as_raw_fd());
+    let nowhere = std::ptr::null_mut();
+    // SAFETY: both descriptors are open, and there is no offset to write back.
+    let moved = check(unsafe {
+        if by_splice {
+            libc::splice(from, nowhere, to, nowhere, 4_096, 0)
+        } else {
+            libc::sendfile(to, from, nowhere, 4_096)
+        }
+    } as libc::c_long)?;
+    if moved == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(())
+}
+
+/// Has the kernel open the file for us, with more flags of the entry and of the ring.
+pub(crate) fn open_by_uring(path: &Path, entry: squeue::Flags, polled: bool) -> io::Result<()> {
+    let mut builder = IoUring::builder();
+    if polled {
+        builder.setup_sqpoll(10);
+    }
+    let mut ring = builder.build(2)?;
+    let path = c(path)?;
+    let open = opcode::OpenAt::new(types::Fd(libc::AT_FDCWD), path.as_ptr())
+        .flags(libc::O_RDONLY)
+        .build()
+        .flags(entry);
+    // SAFETY: the path outlives the ring's work, which is waited for.
+    unsafe { ring.submission().push(&open) }.map_err(io::Error::other)?;
+    ring.submit_and_wait(1)?;
+    let done = ring.completion().next();
+    let answer = done.map_or(-libc::EIO, |done: cqueue::Entry| done.result());
+    if answer < 0 {
+        return Err(io::Error::from_raw_os_error(-answer));
+    }
+    // SAFETY: the kernel has just made this descriptor for us.
+    drop(unsafe { OwnedFd::from_raw_fd(answer) });
+    Ok(())
+}
+
+/// openat2(2), which says how the way may lead.
+pub(crate) fn openat2(path: &Path) -> io::Result<()> {
+    let path = c(path)?;
+    // `struct open_how`: flags, mode, resolve.
+    let how = [0_u64; 3];
+    // SAFETY: the kernel reads a path that ends with a NUL and the structure in the size that is given.
+    let fd = check(unsafe {
+        libc::syscall(
+            libc::SYS_openat2,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            how.as_ptr(),
+            size_of_val(&how),
+        )
+    })?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    drop(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).map_err(io::Error::other)?) });
+    Ok(())
+}
+
+/// execveat(2) with a descriptor and no name, as fexecve(3) does.
+pub(crate) fn execute(file: &File) -> io::Result<()> {
+    let arguments = [c"program".as_ptr(), c"/dev/null".as_ptr(), std::ptr::null()];
+    let environment = [std::ptr::null::<libc::c_char>()];
+    // SAFETY: both lists end with a null, and each of their strings with a NUL.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            arguments.as_ptr(),
+            environment.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    })
+    .map(drop)
 }
 
 /// `struct file_handle` with room for the largest.
