@@ -152,6 +152,12 @@ int inode_unlink(u64 *ctx)
 	return lsm_dentry((struct dentry *)ctx[1], OPERATION_UNLINK);
 }
 
+SEC("lsm/inode_rmdir")
+int inode_rmdir(u64 *ctx)
+{
+	return lsm_inode_rmdir((struct inode *)ctx[0], (struct dentry *)ctx[1]);
+}
+
 SEC("lsm/inode_rename")
 int inode_rename(u64 *ctx)
 {

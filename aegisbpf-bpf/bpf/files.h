@@ -178,6 +178,35 @@ static __always_inline int security_inode_rename(struct inode *old_dir, struct d
 	return lsm_inode_rename(old_dir, old, new_dir, new);
 }
 
+/*
+ * A directory goes. Refused if it is denied, or if it is on the way to a denied name: somebody could make another in
+ * its place, in which no name is watched.
+ */
+static __noinline int on_rmdir(struct inode *dir, struct dentry *dentry)
+{
+	struct object_key key = { .kind = OBJECT_FILE };
+	struct decision d = { .kind = DECISION_ALLOW + unknown_zero };
+	u64 name = watched_now(dentry, dir);
+
+	decide_inode(dentry->d_inode, dentry, &key, &d);
+	if (d.kind == DECISION_ALLOW)
+		decide_name(name, &d);
+	if (carry_out(&d, &key, OPERATION_UNLINK, dentry)) {
+		asm volatile("" ::: "memory");
+		return -EPERM;
+	}
+	if (WATCHED_KIND(name) == NAME_ANCESTOR)
+		note(HEALTH_NAMES_MOVED);
+	return 0;
+}
+
+static __always_inline int lsm_inode_rmdir(struct inode *dir, struct dentry *dentry)
+{
+	if (!may_match(dentry->d_inode->i_ino) && !may_watch(dir->i_ino))
+		return 0;
+	return on_rmdir(dir, dentry);
+}
+
 /* A file gets one more name: refused if it is denied, or if the name is. */
 static __noinline int on_link(struct dentry *old, struct inode *dir, struct dentry *new)
 {

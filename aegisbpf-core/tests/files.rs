@@ -11,16 +11,24 @@
 mod actor;
 #[path = "files/alias.rs"]
 mod alias;
+#[path = "files/crowd.rs"]
+mod crowd;
 #[path = "files/hooks.rs"]
 mod hooks;
+#[path = "files/model.rs"]
+mod model;
 #[path = "files/names.rs"]
 mod names;
 #[path = "files/race.rs"]
 mod race;
+#[path = "files/random.rs"]
+mod random;
 #[path = "files/raw.rs"]
 mod raw;
 #[path = "files/scene.rs"]
 mod scene;
+#[path = "files/swap.rs"]
+mod swap;
 
 use std::{
     path::{Path, PathBuf},
@@ -97,6 +105,10 @@ const FACTS: &[(&str, Fact)] = &[
         names::the_directories_on_the_way_stay_where_they_are,
     ),
     (
+        "a_directory_on_the_way_is_not_removed",
+        names::a_directory_on_the_way_is_not_removed,
+    ),
+    (
         "in_audit_mode_a_replaced_file_is_still_counted",
         names::in_audit_mode_a_replaced_file_is_still_counted,
     ),
@@ -107,6 +119,22 @@ const FACTS: &[(&str, Fact)] = &[
     (
         "no_open_gets_through_while_rules_come_and_go",
         race::no_open_gets_through_while_rules_come_and_go,
+    ),
+    (
+        "random_operations_agree_with_a_model",
+        random::random_operations_agree_with_a_model,
+    ),
+    (
+        "no_open_of_a_crowd_reads_a_secret",
+        crowd::no_open_of_a_crowd_reads_a_secret,
+    ),
+    (
+        "no_open_meets_half_a_policy",
+        swap::no_open_meets_half_a_policy,
+    ),
+    (
+        "no_open_slips_through_single_additions_and_removals",
+        swap::no_open_slips_through_single_additions_and_removals,
     ),
 ];
 

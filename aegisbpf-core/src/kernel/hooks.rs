@@ -141,6 +141,7 @@ const LSM: &[Hook] = &[
     lsm("inode_symlink", "inode_symlink", Need::Names),
     lsm("inode_mkdir", "inode_mkdir", Need::Names),
     lsm("inode_mknod", "inode_mknod", Need::Names),
+    lsm("inode_rmdir", "inode_rmdir", Need::Names),
 ];
 
 /// The same programs as [`LSM`], at the functions that call the security hooks.

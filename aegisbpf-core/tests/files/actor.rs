@@ -144,9 +144,25 @@ fn bind_mount(from: &Path, at: &Path) -> io::Result<()> {
     )?)
 }
 
-fn perform(what: &str, paths: &[PathBuf]) -> io::Result<()> {
+/// Does what the lines of the standard input say, and tells of each how it went.
+fn obey() -> io::Result<()> {
+    for line in io::stdin().lines() {
+        let line = line?;
+        let mut words = line.split('\t');
+        let what = words.next().unwrap_or_default();
+        let paths: Vec<PathBuf> = words.map(PathBuf::from).collect();
+        let outcome = perform(what, &paths);
+        println!(
+            "{}",
+            outcome.err().map_or(0, |e| e.raw_os_error().unwrap_or(255))
+        );
+    }
+    Ok(())
+}
+
+pub(crate) fn perform(what: &str, paths: &[PathBuf]) -> io::Result<()> {
     let path = |n: usize| paths[n].as_path();
-    let one = path(0);
+    let one = paths.first().map_or(Path::new(""), PathBuf::as_path);
     match what {
         "open" => File::open(one).map(drop),
         "read" => fs::read(one).map(drop),
@@ -302,6 +318,10 @@ fn perform(what: &str, paths: &[PathBuf]) -> io::Result<()> {
         "execute by descriptor" => super::raw::execute(&opened_as_path(one)?),
         "open by handle" => super::raw::open_by_handle(one, || Ok(())),
         "held open by handle" => super::raw::open_by_handle(one, wait_for_word),
+        "run" => Command::new(one).arg("/dev/null").status().map(drop),
+        "obey" => obey(),
+        "attack" => super::crowd::attack(one, &path(1).to_string_lossy()),
+        "watch exchanges" | "watch edits" => super::swap::watch(what, paths),
         "hammer" => super::race::hammer(one),
         other => panic!("no such errand: {other}"),
     }

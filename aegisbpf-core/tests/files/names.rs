@@ -193,6 +193,26 @@ pub(crate) fn the_directories_on_the_way_stay_where_they_are(stage: &mut Stage) 
     );
 }
 
+/// Another directory in its place would have a number of its own, and no name in it would be watched.
+pub(crate) fn a_directory_on_the_way_is_not_removed(stage: &mut Stage) {
+    let scene = Scene::new();
+    let (empty, denied) = (scene.path("empty"), scene.path("denied"));
+    fs::create_dir(&empty).unwrap();
+    stage.enforce(&scene.deny(&[&empty.join("later"), &denied]));
+    fs::create_dir(&denied).unwrap();
+    refused("rmdir", &[&empty]);
+    refused("rmdir", &[&denied]);
+    refused("create", &[&empty.join("later")]);
+    let before = stage.health().names_moved;
+    fs::remove_dir(&empty).unwrap();
+    assert!(
+        stage.health().names_moved > before,
+        "one who may is reported"
+    );
+    fs::create_dir(scene.path("another")).unwrap();
+    allowed("rmdir", &[&scene.path("another")]);
+}
+
 /// What the daemon of a distribution does on every change of a password.
 pub(crate) fn in_audit_mode_a_replaced_file_is_still_counted(stage: &mut Stage) {
     let scene = Scene::new();

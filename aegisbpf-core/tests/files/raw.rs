@@ -10,6 +10,7 @@ use std::{
         unix::ffi::OsStrExt,
     },
     path::Path,
+    sync::atomic::AtomicU64,
 };
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
@@ -58,6 +59,27 @@ pub(crate) fn mmap(file: &File) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     Ok(())
+}
+
+/// A number in a file of eight bytes, which all who open it share.
+pub(crate) fn shared_number(path: &Path) -> io::Result<&'static AtomicU64> {
+    let file = File::options().read(true).write(true).open(path)?;
+    // SAFETY: a new mapping where the kernel likes, which stays for as long as the process runs.
+    let at = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            size_of::<AtomicU64>(),
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED,
+            file.as_raw_fd(),
+            0,
+        )
+    };
+    if at == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it begins with a page, is never unmapped, and whoever else has it uses it as a number as well.
+    Ok(unsafe { AtomicU64::from_ptr(at.cast()) })
 }
 
 /// Moves what an open file holds into a pipe, by splice(2) or by sendfile(2).

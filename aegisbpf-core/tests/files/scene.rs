@@ -80,6 +80,22 @@ impl Stage {
             .unwrap_or_else(|e| panic!("{}", e.chain()));
     }
 
+    #[track_caller]
+    pub(crate) fn add(&mut self, rules: &str) {
+        let rules: Policy = rules.parse().unwrap();
+        self.aegis
+            .add(&rules)
+            .unwrap_or_else(|e| panic!("{}", e.chain()));
+    }
+
+    #[track_caller]
+    pub(crate) fn remove(&mut self, rules: &str) {
+        let rules: Policy = rules.parse().unwrap();
+        self.aegis
+            .remove(&rules)
+            .unwrap_or_else(|e| panic!("{}", e.chain()));
+    }
+
     pub(crate) fn links(&self) -> Vec<String> {
         self.aegis.links()
     }
@@ -98,6 +114,15 @@ impl Stage {
                 sum.2 + rule.exempted,
             )
         })
+    }
+
+    /// Denied accesses of the rule for `path`.
+    #[track_caller]
+    pub(crate) fn denied(&self, path: &Path) -> u64 {
+        let stats = self.aegis.stats().unwrap();
+        let mut rules = stats.rules.iter();
+        let rule = rules.find(|rule| Path::new(&rule.entry) == path);
+        rule.expect("a rule for it").denied
     }
 
     pub(crate) fn health(&self) -> aegisbpf_core::stats::Health {
