@@ -55,6 +55,7 @@ enum object_kind {
 enum name_kind {
 	NAME_OBJECT = 1, /* whatever bears it is the rule's object */
 	NAME_ANCESTOR = 2, /* a directory on the way there: to replace it is to take the object away */
+	NAME_DIRECTORY = 5, /* NAME_OBJECT, of a rule about all below it: bound as an OBJECT_DIR */
 };
 
 /* What the programs know of an inode that they bound to a rule. */
@@ -146,7 +147,7 @@ enum health_index {
 	HEALTH_FAULT_READ = 4, /* a kernel structure could not be read */
 	HEALTH_FAULT_COUNTS = 5, /* a (rule, cgroup) counter could not be made */
 	HEALTH_FAULT_TOTALS = 6, /* a rule has no counter */
-	HEALTH_FAULT_DEPTH = 7, /* the cgroup lies deeper than we look */
+	HEALTH_FAULT_DEPTH = 7, /* the cgroup, or the file, lies deeper than we look */
 	HEALTH_FAULT_BOUND = 8, /* an inode could not be bound to the rule of its new name */
 	HEALTH_NAMES_MOVED = 9, /* a directory on the way to a watched name was replaced, by one who may: apply again */
 	HEALTH_EMERGENCY = 12, /* an emergency turned a refusal into an audit */
@@ -183,7 +184,7 @@ struct name_ref {
 	u32 kind; /* enum name_kind */
 };
 
-/* Value of `bound`, whose key is an object_key of the kind OBJECT_FILE. */
+/* Value of `bound`, whose key is an object_key of the kind OBJECT_FILE, or OBJECT_DIR for a rule about all below. */
 struct bound {
 	u32 rule;
 	u32 generation; /* of the inode */

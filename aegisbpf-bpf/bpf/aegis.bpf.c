@@ -5,6 +5,7 @@
 #include "socket.h"
 #include "toggles.h"
 #include "files.h"
+#include "below.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -217,6 +218,140 @@ SEC("lsm/move_mount")
 int move_mount(u64 *ctx)
 {
 	return lsm_mount((struct path *)ctx[1]);
+}
+
+/* The same hooks where the policy has rules about all below a directory. */
+
+SEC("lsm/file_open")
+int file_open_below(u64 *ctx)
+{
+	return lsm_file_open_below((struct file *)ctx[0]);
+}
+
+SEC("lsm/mmap_file")
+int mmap_file_below(u64 *ctx)
+{
+	return lsm_mmap_file_below(ctx);
+}
+
+SEC("lsm/path_truncate")
+int path_truncate_below(u64 *ctx)
+{
+	return lsm_path_below((struct path *)ctx[0], OPERATION_TRUNCATE);
+}
+
+SEC("lsm/file_truncate")
+int file_truncate_below(u64 *ctx)
+{
+	return lsm_file_below((struct file *)ctx[0], OPERATION_TRUNCATE);
+}
+
+SEC("lsm/path_chmod")
+int path_chmod_below(u64 *ctx)
+{
+	return lsm_path_below((struct path *)ctx[0], OPERATION_CHMOD);
+}
+
+SEC("lsm/path_chown")
+int path_chown_below(u64 *ctx)
+{
+	return lsm_path_below((struct path *)ctx[0], OPERATION_CHOWN);
+}
+
+SEC("lsm/inode_setxattr")
+int inode_setxattr_below(u64 *ctx)
+{
+	return lsm_dentry_below((struct dentry *)ctx[1], OPERATION_SETXATTR);
+}
+
+SEC("lsm/inode_removexattr")
+int inode_removexattr_below(u64 *ctx)
+{
+	return lsm_dentry_below((struct dentry *)ctx[1], OPERATION_SETXATTR);
+}
+
+SEC("lsm/inode_set_acl")
+int inode_set_acl_below(u64 *ctx)
+{
+	return lsm_dentry_below((struct dentry *)ctx[1], OPERATION_SETXATTR);
+}
+
+SEC("lsm/inode_remove_acl")
+int inode_remove_acl_below(u64 *ctx)
+{
+	return lsm_dentry_below((struct dentry *)ctx[1], OPERATION_SETXATTR);
+}
+
+SEC("lsm/inode_link")
+int inode_link_below(u64 *ctx)
+{
+	return lsm_inode_link_below((struct dentry *)ctx[0], (struct inode *)ctx[1], (struct dentry *)ctx[2]);
+}
+
+SEC("lsm/inode_unlink")
+int inode_unlink_below(u64 *ctx)
+{
+	return lsm_dentry_below((struct dentry *)ctx[1], OPERATION_UNLINK);
+}
+
+SEC("lsm/inode_rmdir")
+int inode_rmdir_below(u64 *ctx)
+{
+	return lsm_inode_rmdir_below((struct inode *)ctx[0], (struct dentry *)ctx[1]);
+}
+
+SEC("lsm/inode_rename")
+int inode_rename_below(u64 *ctx)
+{
+	return lsm_inode_rename_below((struct inode *)ctx[0], (struct dentry *)ctx[1], (struct inode *)ctx[2], (struct dentry *)ctx[3]);
+}
+
+SEC("lsm/inode_rename")
+int modify_rename_below(u64 *ctx)
+{
+	return security_inode_rename_below((struct inode *)ctx[0], (struct dentry *)ctx[1], (struct inode *)ctx[2], (struct dentry *)ctx[3], ctx[4]);
+}
+
+SEC("lsm/inode_create")
+int inode_create_below(u64 *ctx)
+{
+	return lsm_inode_create_below((struct inode *)ctx[0], (struct dentry *)ctx[1]);
+}
+
+SEC("lsm/inode_symlink")
+int inode_symlink_below(u64 *ctx)
+{
+	return lsm_inode_create_below((struct inode *)ctx[0], (struct dentry *)ctx[1]);
+}
+
+SEC("lsm/inode_mkdir")
+int inode_mkdir_below(u64 *ctx)
+{
+	return lsm_inode_create_below((struct inode *)ctx[0], (struct dentry *)ctx[1]);
+}
+
+SEC("lsm/inode_mknod")
+int inode_mknod_below(u64 *ctx)
+{
+	return lsm_inode_create_below((struct inode *)ctx[0], (struct dentry *)ctx[1]);
+}
+
+SEC("lsm/inode_free_security")
+int inode_free_security_below(u64 *ctx)
+{
+	return lsm_inode_free_below((struct inode *)ctx[0]);
+}
+
+SEC("lsm/sb_mount")
+int sb_mount_below(u64 *ctx)
+{
+	return lsm_mount_below((struct path *)ctx[1]);
+}
+
+SEC("lsm/move_mount")
+int move_mount_below(u64 *ctx)
+{
+	return lsm_mount_below((struct path *)ctx[1]);
 }
 
 /* Attached only to price the others: the cost of a hook that does nothing. */

@@ -66,21 +66,29 @@ static __always_inline void conclude(const struct control *c, u32 rule, int is_e
 		d->kind = DECISION_AUDIT + unknown_zero;
 }
 
+/* What stands above an object in its tree, as tree.h finds it. */
+struct above {
+	u32 rule; /* that denies all below the nearest of such directories; 0: there is none */
+	u32 is_excepted; /* the caller's executable may access all below one of them */
+};
+
 /*
- * What the entry `ref` about the object `key` makes of an access: a rule about the caller's cgroup holds
- * whatever exceptions there are; another one unless cgroup or executable are excepted. A subprogram, so that its
- * stack is not under that of names.h, which needs most of what there is.
+ * What an entry's `rule` and `effect` about the object `key`, and what stands above it, make of an access: a rule about the caller's
+ * cgroup holds whatever exceptions there are; another one unless cgroup or executable are excepted.
  */
-static __noinline void judge(const struct control *c, u32 slot, const struct rule_ref *ref,
-			     const struct object_key *key, struct decision *d)
+static __always_inline void weigh(const struct control *c, u32 slot, u32 rule, u32 effect,
+				  const struct object_key *key, const struct above *above, struct decision *d)
 {
 	u64 ino = key->ino;
 	u32 dev = key->dev;
-	u32 denies = ref->effect & EFFECT_DENY ? ref->rule : 0;
-	u32 scoped = ref->effect & EFFECT_SCOPED ? scoped_file_rule(slot, ino, dev) : 0;
+	u32 denies = effect & EFFECT_DENY ? rule : 0;
+	u32 scoped = effect & EFFECT_SCOPED ? scoped_file_rule(slot, ino, dev) : 0;
 	void *allowed = bpf_map_lookup_elem(&exempt, &slot);
 	int is_exempt;
 
+	/* The rule about the file is named before the one about all below a directory. */
+	if (above && !denies)
+		denies = above->rule;
 	if (!denies && !scoped)
 		return;
 	if (!allowed) {
@@ -91,13 +99,23 @@ static __noinline void judge(const struct control *c, u32 slot, const struct rul
 		conclude(c, denies ? denies : scoped, 1, CAN_REFUSE, d);
 		return;
 	}
-	is_exempt = denies && (is_exempt_cgroup(allowed) ||
-			       (ref->effect & EFFECT_EXCEPTED && is_excepted_executable(slot, ino, dev)));
+	is_exempt = denies && (is_exempt_cgroup(allowed) || (above && above->is_excepted) ||
+			       (effect & EFFECT_EXCEPTED && is_excepted_executable(slot, ino, dev)));
 	/* The rule about the file is named before the one about the cgroup, if it denies as well. */
 	if (scoped)
 		conclude(c, denies && !is_exempt ? denies : scoped, 0, CAN_REFUSE, d);
 	else
 		conclude(c, denies, is_exempt, CAN_REFUSE, d);
+}
+
+/*
+ * The same where nothing above the object counts. A subprogram, so that its stack is not under that of names.h, which
+ * needs most of what there is.
+ */
+static __noinline void judge(const struct control *c, u32 slot, const struct rule_ref *ref,
+			     const struct object_key *key, struct decision *d)
+{
+	weigh(c, slot, ref->rule, ref->effect, key, 0, d);
 }
 
 /* Does the entry stand for the inode of this generation? */

@@ -123,16 +123,20 @@ static __noinline int bind_renamed(struct dentry *old, struct dentry *new, u64 f
 
 	if (WATCHED_KIND(from) == NAME_ANCESTOR || WATCHED_KIND(to) == NAME_ANCESTOR)
 		note(HEALTH_NAMES_MOVED);
-	if (WATCHED_KIND(to) == NAME_OBJECT) {
+	if (WATCHED_KIND(to) & NAME_OBJECT) {
 		/* Another name of the file may be opened at once; alone, it can only be opened where it is or will be. */
 		int has_others = inode->i_nlink > 1 && (inode->i_mode & S_IFMT) != S_IFDIR;
+		/* Whoever looks up from below a directory does not ask by which name it got there. */
+		int is_sticky = has_others || WATCHED_KIND(to) == NAME_DIRECTORY;
 
-		bind(inode, WATCHED_RULE(to), has_others ? BOUND_STICKY : BOUND_PENDING);
+		if (WATCHED_KIND(to) == NAME_DIRECTORY)
+			mounts_made = 1; /* what is mounted in it comes along */
+		bind(inode, to, is_sticky ? BOUND_STICKY : BOUND_PENDING);
 		if (!is_negative(new))
-			bind(new->d_inode, WATCHED_RULE(to), BOUND_STICKY);
+			bind(new->d_inode, to, BOUND_STICKY);
 	}
-	if (WATCHED_KIND(from) == NAME_OBJECT)
-		bind(inode, WATCHED_RULE(from), BOUND_STICKY);
+	if (WATCHED_KIND(from) & NAME_OBJECT)
+		bind(inode, from, BOUND_STICKY);
 	return 0;
 }
 
@@ -231,7 +235,7 @@ static __noinline int on_link(struct dentry *old, struct inode *dir, struct dent
 	}
 	/* Pending, and at its watched name: from now on it will be open by another one too. */
 	name = may_watch(old->d_parent->d_inode->i_ino) ? watched(slot, old, old->d_parent->d_inode) : 0;
-	if (WATCHED_KIND(name) == NAME_OBJECT)
+	if (WATCHED_KIND(name) & NAME_OBJECT)
 		make_sticky(old->d_inode);
 	return 0;
 }

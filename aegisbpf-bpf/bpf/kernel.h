@@ -44,6 +44,9 @@
 #define FMODE_EXEC_FLAG 0x20 /* __FMODE_EXEC, set in f_flags by execve */
 #define FMODE_PATH 0x4000
 
+/* include/linux/dcache.h: a file was opened by a handle, and nobody has looked yet where it lies */
+#define DCACHE_DISCONNECTED 0x20
+
 #define RENAME_EXCHANGE 2
 #define S_IFMT 0170000
 #define S_IFDIR 0040000
@@ -68,6 +71,7 @@ struct qstr {
 } __core;
 
 struct dentry {
+	u32 d_flags;
 	struct dentry *d_parent;
 	struct qstr d_name;
 	struct inode *d_inode;

@@ -5,23 +5,18 @@
 
 #include "report.h"
 
-/* A subprogram of its own, so that the no-match path has no stack frame to set up. */
-static __noinline int on_open(struct file *file)
+/* Counts and reports what was decided about an open, and gives what the hook returns. */
+static __always_inline int carry_out_open(struct file *file, const struct object_key *key, const struct decision *d)
 {
-	struct object_key key = { .kind = OBJECT_FILE };
-	struct decision d;
 	struct event *event;
 	u64 cgroup;
 	long len;
 
-	key.ino = file->f_inode->i_ino;
-	key.dev = file->f_inode->i_sb->s_dev;
-	decide(&key, file->f_inode->i_generation, file->f_path.dentry, &d);
-	if (d.kind == DECISION_ALLOW)
+	if (d->kind == DECISION_ALLOW)
 		return 0;
 	cgroup = bpf_get_current_cgroup_id();
-	count(&d, cgroup);
-	event = begin_event(&d, &key, file->f_flags & FMODE_EXEC_FLAG ? OPERATION_EXEC : OPERATION_OPEN, cgroup);
+	count(d, cgroup);
+	event = begin_event(d, key, file->f_flags & FMODE_EXEC_FLAG ? OPERATION_EXEC : OPERATION_OPEN, cgroup);
 	if (event) {
 		len = bpf_d_path(&file->f_path, event->path, sizeof(event->path));
 		if (len > 1 && len <= PATH_BYTES) {
@@ -30,12 +25,24 @@ static __noinline int on_open(struct file *file)
 		}
 		submit(event);
 	}
-	if (d.kind == DECISION_DENY) {
+	if (d->kind == DECISION_DENY) {
 		/* Keeps clang from turning the branch into arithmetic, whose range 6.12's verifier refuses. */
 		asm volatile("" ::: "memory");
 		return -EPERM;
 	}
 	return 0;
+}
+
+/* A subprogram of its own, so that the no-match path has no stack frame to set up. */
+static __noinline int on_open(struct file *file)
+{
+	struct object_key key = { .kind = OBJECT_FILE };
+	struct decision d;
+
+	key.ino = file->f_inode->i_ino;
+	key.dev = file->f_inode->i_sb->s_dev;
+	decide(&key, file->f_inode->i_generation, file->f_path.dentry, &d);
+	return carry_out_open(file, &key, &d);
 }
 
 /*

@@ -13,6 +13,14 @@
  */
 u8 filter[FILTER_SLOTS] __attribute__((aligned(8))) SEC(".bss.filter");
 
+/*
+ * Does a mount perhaps stand below a directory that a rule is about? Then a walk upwards goes on where it is mounted, and
+ * otherwise not. User space tells what it found when the policy was applied, the programs what was mounted since; each
+ * writes its own, and the programs never take theirs back.
+ */
+u32 mounts_found SEC(".bss.mounts_found");
+u32 mounts_made SEC(".bss.mounts_made");
+
 /* The changes that `patch_filter` makes next: one value, so that user space hands them over in one call. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

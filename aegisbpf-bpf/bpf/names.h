@@ -70,7 +70,7 @@ static __always_inline u32 bound_rule(u32 slot, const struct object_key *key, u3
 	if (*(volatile u32 *)&b->state == BOUND_STICKY)
 		return b->rule;
 	name = watched(slot, dentry, dentry->d_parent->d_inode);
-	if (WATCHED_KIND(name) == NAME_OBJECT)
+	if (WATCHED_KIND(name) & NAME_OBJECT)
 		return WATCHED_RULE(name);
 	/* Opened by a handle, it may have no name: then nothing says that the rename went wrong. */
 	if (!read_field(parent, dentry->d_parent) && parent == dentry)
@@ -78,14 +78,21 @@ static __always_inline u32 bound_rule(u32 slot, const struct object_key *key, u3
 	return *(volatile u32 *)&b->state == BOUND_STICKY ? b->rule : 0;
 }
 
+/* What an inode is bound as that comes to bear a name of this kind. */
+static __always_inline u32 bound_kind(u32 kind)
+{
+	return OBJECT_FILE + (kind >> 2); /* NAME_DIRECTORY: OBJECT_DIR */
+}
+
 /*
- * Binds the inode to the rule. One that is bound already keeps its rule, and may become sticky; an entry of
+ * Binds the inode to the rule that watches the name `w`. One that is bound already keeps its rule, and may become sticky; an entry of
  * an earlier inode with this number is overwritten.
  */
-static __noinline int bind(struct inode *inode, u32 rule, u32 state)
+static __noinline int bind(struct inode *inode, u64 w, u32 state)
 {
-	struct object_key key = { .ino = inode->i_ino, .dev = inode->i_sb->s_dev, .kind = OBJECT_FILE };
-	struct bound fresh = { .rule = rule, .generation = inode->i_generation, .state = state,
+	struct object_key key = { .ino = inode->i_ino, .dev = inode->i_sb->s_dev,
+				  .kind = bound_kind(WATCHED_KIND(w)) };
+	struct bound fresh = { .rule = WATCHED_RULE(w), .generation = inode->i_generation, .state = state,
 			       .any_generation = !keeps_generation(inode->i_sb->s_magic) };
 	struct bound *b;
 	int failed;
@@ -142,8 +149,8 @@ static __noinline int on_instantiate(struct dentry *dentry, struct inode *inode)
 	if (current_slot(&slot))
 		return 0;
 	name = watched(slot, dentry, dentry->d_parent->d_inode);
-	if (WATCHED_KIND(name) == NAME_OBJECT)
-		bind(inode, WATCHED_RULE(name), BOUND_STICKY);
+	if (WATCHED_KIND(name) & NAME_OBJECT)
+		bind(inode, name, BOUND_STICKY);
 	return 0;
 }
 
@@ -154,17 +161,20 @@ static __always_inline int lsm_d_instantiate(struct dentry *dentry, struct inode
 	return on_instantiate(dentry, inode);
 }
 
+static __always_inline void unbind(struct inode *inode, u32 kind)
+{
+	struct object_key key = { .ino = inode->i_ino, .dev = inode->i_sb->s_dev, .kind = kind };
+	struct bound *b = bpf_map_lookup_elem(&bound, &key);
+
+	if (b && is_inode(b, inode->i_generation) && !(int)bpf_map_delete_elem(&bound, &key))
+		filter_uncount(key.ino);
+}
+
 /* The inode leaves memory. If its last name has gone, its number may be used again, and the rule ends with it. */
 static __noinline int on_free(struct inode *inode)
 {
-	struct object_key key = { .ino = inode->i_ino, .dev = inode->i_sb->s_dev, .kind = OBJECT_FILE };
-	struct bound *b;
-
-	if (inode->i_nlink)
-		return 0;
-	b = bpf_map_lookup_elem(&bound, &key);
-	if (b && is_inode(b, inode->i_generation) && !(int)bpf_map_delete_elem(&bound, &key))
-		filter_uncount(key.ino);
+	if (!inode->i_nlink)
+		unbind(inode, OBJECT_FILE);
 	return 0;
 }
 

@@ -44,6 +44,44 @@ int process_exec(u64 *ctx)
 	return observe_executed((struct linux_binprm *)ctx[2]);
 }
 
+/* The same where the policy has rules about all below a directory. */
+
+SEC("tracepoint/syscalls/sys_exit_open")
+int exit_open_below(struct sys_exit *ctx)
+{
+	return observe_opened_below(ctx->ret);
+}
+
+SEC("tracepoint/syscalls/sys_exit_openat")
+int exit_openat_below(struct sys_exit *ctx)
+{
+	return observe_opened_below(ctx->ret);
+}
+
+SEC("tracepoint/syscalls/sys_exit_openat2")
+int exit_openat2_below(struct sys_exit *ctx)
+{
+	return observe_opened_below(ctx->ret);
+}
+
+SEC("tracepoint/syscalls/sys_exit_creat")
+int exit_creat_below(struct sys_exit *ctx)
+{
+	return observe_opened_below(ctx->ret);
+}
+
+SEC("tracepoint/syscalls/sys_exit_open_by_handle_at")
+int exit_open_by_handle_at_below(struct sys_exit *ctx)
+{
+	return observe_opened_below(ctx->ret);
+}
+
+SEC("raw_tp/sched_process_exec")
+int process_exec_below(u64 *ctx)
+{
+	return observe_executed_below((struct linux_binprm *)ctx[2]);
+}
+
 SEC("cgroup/bind4")
 int bind4(struct bpf_sock_addr *ctx)
 {

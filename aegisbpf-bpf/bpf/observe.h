@@ -5,7 +5,7 @@
 
 #define CAN_REFUSE 0 /* a tracepoint comes after the fact */
 #define FOLLOWS_NAMES 0 /* and does not see how files get their names */
-#include "report.h"
+#include "tree.h"
 
 static __noinline int on_match(struct file *file, struct object_key *key, u32 generation, u32 operation)
 {
@@ -19,6 +19,38 @@ static __noinline int on_match(struct file *file, struct object_key *key, u32 ge
 	cgroup = bpf_get_current_cgroup_id();
 	count(&d, cgroup);
 	event = begin_event(&d, key, operation, cgroup);
+	if (event) {
+		walk_path(file, event);
+		submit(event);
+	}
+	return 0;
+}
+
+/* As on_match, and by where the file lies. */
+static __noinline int on_place(struct file *file, u32 operation)
+{
+	struct access a = { .key.kind = OBJECT_FILE };
+	struct decision d;
+	struct super_block *sb;
+	struct dentry *dentry;
+	struct inode *inode;
+	struct event *event;
+	unsigned long ino;
+	u64 cgroup, mnt;
+
+	if (read_field(inode, file->f_inode) || read_field(ino, inode->i_ino) || read_field(sb, inode->i_sb) ||
+	    read_field(a.key.dev, sb->s_dev) || read_field(a.generation, inode->i_generation) ||
+	    read_field(dentry, file->f_path.dentry) || read_field(mnt, file->f_path.mnt)) {
+		note(HEALTH_FAULT_READ);
+		return 0;
+	}
+	a.key.ino = ino;
+	decide_below(&a, dentry, mnt, &d);
+	if (d.kind == DECISION_ALLOW)
+		return 0;
+	cgroup = bpf_get_current_cgroup_id();
+	count(&d, cgroup);
+	event = begin_event(&d, &a.key, operation, cgroup);
 	if (event) {
 		walk_path(file, event);
 		submit(event);
@@ -63,6 +95,32 @@ static __noinline int observe_opened(long fd)
 		return 0;
 	}
 	return observe_file(file, OPERATION_OPEN);
+}
+
+/* The same where the policy has rules about all below a directory: no byte tells that nothing is about the file. */
+static __noinline int observe_opened_below(long fd)
+{
+	struct file *file;
+
+	if (fd < 0)
+		return 0;
+	file = file_of(fd);
+	if (!file) {
+		note(HEALTH_FAULT_READ);
+		return 0;
+	}
+	return is_path_only(file) ? 0 : on_place(file, OPERATION_OPEN);
+}
+
+static __always_inline int observe_executed_below(struct linux_binprm *bprm)
+{
+	struct file *file;
+
+	if (read_field(file, bprm->file) || !file) {
+		note(HEALTH_FAULT_READ);
+		return 0;
+	}
+	return on_place(file, OPERATION_EXEC);
 }
 
 /* The file that is executed. For a script that is its interpreter, which then opens the script itself. */

@@ -81,6 +81,8 @@ pub const OBJECT_RULE: u32 = 3;
 pub const NAME_OBJECT: u32 = 1;
 /// [`NameRef::kind`]: a directory on the way to the rule's object.
 pub const NAME_ANCESTOR: u32 = 2;
+/// [`NameRef::kind`]: whatever bears the name is the directory of the rule, which is about all below it.
+pub const NAME_DIRECTORY: u32 = 5;
 /// [`Bound::state`]: the rule holds whatever the file is called, until it dies.
 pub const BOUND_STICKY: u32 = 2;
 /// [`RuleRef::effect`]: only the inode of this generation is meant.
@@ -232,7 +234,7 @@ pub struct NameKey {
 pub struct NameRef {
     /// The rule's id.
     pub rule: u32,
-    /// [`NAME_OBJECT`] or [`NAME_ANCESTOR`].
+    /// [`NAME_OBJECT`], [`NAME_DIRECTORY`] or [`NAME_ANCESTOR`].
     pub kind: u32,
 }
 

@@ -2,6 +2,8 @@
 
 /// The byte table that the no-match path tests.
 pub const FILTER: &str = ".bss.filter";
+/// Whether a mount stands below a directory with a rule, as user space found.
+pub const MOUNTS_FOUND: &str = ".bss.mounts_found";
 /// Generation, mode, sampling.
 pub const CONTROL: &str = "control";
 /// Who called an emergency, and why.

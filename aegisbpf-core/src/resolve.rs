@@ -30,16 +30,23 @@ pub struct Follow {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Resolved {
-    /// This file.
+    /// This file; a rule about all below a directory: this directory.
     File(FileId),
     /// The cgroup of this id.
     Cgroup(u64),
-    /// This executable, and the file or directory that it may access.
+    /// This executable, and the file that it may access.
     Exception {
         /// The executable.
         executable: FileId,
-        /// The file or directory.
+        /// The file.
         object: FileId,
+    },
+    /// This executable, and the directory below which it may access all.
+    ExceptionBelow {
+        /// The executable.
+        executable: FileId,
+        /// The directory.
+        directory: FileId,
     },
     /// What it says: the host has nothing to add.
     AsWritten,
@@ -248,16 +255,22 @@ impl Resolver<'_> {
             (Subject::Cgroup(CgroupRef::Path(path)), _) => self.cgroup_path(path),
             (Subject::Cgroup(CgroupRef::Id(id)), _) => self.cgroup_id(*id, rule),
             (Subject::Executable(exe), Object::Path(path) | Object::Dir(path)) => {
-                self.exception(exe, path, rule)
+                self.exception(exe, path, rule, &mut follow)
             }
-            (_, Object::Path(path)) => self.path(path, id, rule, &mut follow),
+            (_, Object::Path(path) | Object::Dir(path)) => self.path(path, id, rule, &mut follow),
             (_, Object::Inode(id)) => Ok(self.inode(*id, rule)),
             _ => Ok(Resolved::AsWritten),
         };
         (resolved.unwrap_or_else(Resolved::Unresolved), follow)
     }
 
-    fn exception(&mut self, exe: &Path, path: &Path, rule: &Rule) -> Result<Resolved, Reason> {
+    fn exception(
+        &mut self,
+        exe: &Path,
+        path: &Path,
+        rule: &Rule,
+        follow: &mut Follow,
+    ) -> Result<Resolved, Reason> {
         let mut found = |path: &Path| {
             self.locator
                 .locate(path)
@@ -265,13 +278,27 @@ impl Resolver<'_> {
                 .map_err(|error| file_reason(path, &error))
         };
         let (executable, kind) = found(exe)?;
-        let (object, _) = found(path)?;
+        let (object, object_kind) = found(path)?;
         if !kind.is_file() {
             let message = format!("{} is no file that could be executed", exe.display());
             let remedy = "write the path of the executable first, then what it may access";
             self.problems.error(rule.span(), message, remedy);
         }
-        let (executable, object) = (executable.file, object.file);
+        let (executable, generation) = (executable.file, object.generation);
+        let object = object.file;
+        if object_kind.is_dir() {
+            follow.generation = generation;
+            let directory = object;
+            return Ok(Resolved::ExceptionBelow {
+                executable,
+                directory,
+            });
+        }
+        if matches!(rule.object, Object::Dir(_)) {
+            let message = format!("{} is no directory", path.display());
+            let remedy = "leave the slash at its end out, if the file is meant";
+            self.problems.error(rule.span(), message, remedy);
+        }
         Ok(Resolved::Exception { executable, object })
     }
 
@@ -312,13 +339,24 @@ impl Resolver<'_> {
                 format!("write `{}` if that is meant", target.display()),
             );
         }
-        if kind.is_dir() {
-            let message = format!(
-                "{} is a directory, [deny_path] is about files",
-                path.display()
-            );
-            let remedy = "name the files in it; [deny_dir], which denies all below a directory, is not enforced by this build";
-            self.problems.error(rule.span(), message, remedy);
+        match (kind.is_dir(), &rule.object) {
+            (true, Object::Path(_)) => {
+                let message = format!(
+                    "{} is a directory, [deny_path] is about files",
+                    path.display()
+                );
+                let remedy = "name the files in it, or write it under [deny_dir] (version=7), which denies all below it";
+                self.problems.error(rule.span(), message, remedy);
+            }
+            (false, Object::Dir(_)) => {
+                let message = format!(
+                    "{} is no directory, [deny_dir] is about all below one",
+                    path.display()
+                );
+                let remedy = "write it under [deny_path]";
+                self.problems.error(rule.span(), message, remedy);
+            }
+            _ => {}
         }
         if !self.locator.is_exact() {
             self.check_device(&target, identity.file, rule);

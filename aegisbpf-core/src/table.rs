@@ -24,15 +24,15 @@ use crate::{
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum State {
-    /// It holds for this file.
+    /// It holds for this file, or for this directory and all below it.
     File(FileId),
     /// It holds for this cgroup and everything below it.
     Cgroup(u64),
-    /// This executable may access this file or directory.
+    /// This executable may access this file.
     Exception {
         /// The executable.
         executable: FileId,
-        /// The file or directory.
+        /// The file.
         object: FileId,
     },
     /// It holds as it is written: it names nothing that the host could lack.
@@ -41,6 +41,13 @@ pub enum State {
     Same(RuleId),
     /// What it names is not there: it matches nothing until the policy is applied again.
     Unresolved(Reason),
+    /// This executable may access this directory and all below it.
+    ExceptionBelow {
+        /// The executable.
+        executable: FileId,
+        /// The directory.
+        directory: FileId,
+    },
 }
 
 /// For people: what the rule stands for here.
@@ -55,6 +62,10 @@ impl fmt::Display for State {
                 write!(f, "executable {executable}, object {object}")
             }
             Self::Unresolved(reason) => write!(f, "unresolved: {reason}"),
+            Self::ExceptionBelow {
+                executable,
+                directory,
+            } => write!(f, "executable {executable}, all below {directory}"),
         }
     }
 }
@@ -66,6 +77,8 @@ pub(crate) enum Need {
     Files,
     /// A rule that follows a file's name.
     Names,
+    /// A rule or an exception about all below a directory: where a file lies matters.
+    Directories,
     /// A rule about the names of what is executed.
     ExecNames,
     /// A rule about where to connect or send.
@@ -88,6 +101,17 @@ pub(crate) struct Row {
     pub(crate) rule: Arc<Rule>,
     pub(crate) state: State,
     pub(crate) follow: Follow,
+}
+
+impl Row {
+    /// Does it hold for a file that is there, or for a name?
+    fn holds_for_a_file(&self) -> bool {
+        self.follow.name.is_some()
+            || matches!(
+                self.state,
+                State::File(_) | State::Cgroup(_) | State::Same(_)
+            )
+    }
 }
 
 /// One applied policy: each rule under the id that the kernel knows.
@@ -140,6 +164,13 @@ impl Table {
                 Some(Resolved::Exception { executable, object }) => State::Exception {
                     executable: *executable,
                     object: *object,
+                },
+                Some(Resolved::ExceptionBelow {
+                    executable,
+                    directory,
+                }) => State::ExceptionBelow {
+                    executable: *executable,
+                    directory: *directory,
                 },
                 Some(Resolved::AsWritten) => State::AsWritten,
                 Some(Resolved::Unresolved(reason)) => State::Unresolved(reason.clone()),
@@ -221,6 +252,9 @@ impl Table {
         if self.files().next().is_some() {
             needs.insert(Need::Files);
         }
+        if self.asks_where_files_lie() {
+            needs.insert(Need::Directories);
+        }
         needs.extend(self.network_needs());
         needs.extend(self.toggle_needs());
         needs
@@ -250,39 +284,115 @@ impl Table {
                 entry.effect &= !abi::EFFECT_ONE_GENERATION;
             }
         }
-        // An exception alone, from nothing that is denied, needs no look-up.
-        entries.retain(|_, entry| entry.effect != abi::EFFECT_EXCEPTED);
+        // An exception alone, from nothing that is denied, needs no look-up: unless a directory above may be denied.
+        if !self.asks_where_files_lie() {
+            entries.retain(|_, entry| entry.effect != abi::EFFECT_EXCEPTED);
+        }
         let identities = entries
             .into_iter()
             .map(|(file, entry)| (object(file, abi::OBJECT_FILE), entry));
+        let trees = self.trees();
+        let excepted_trees: HashSet<FileId> = trees
+            .iter()
+            .filter(|(_, entry)| entry.effect & abi::EFFECT_EXCEPTED != 0)
+            .map(|(file, _)| *file)
+            .collect();
+        let trees = trees
+            .into_iter()
+            .map(|(directory, entry)| (object(directory, abi::OBJECT_DIR), entry));
         let by_name = self
             .denied()
+            .chain(self.denied_trees())
             .filter(|(_, row)| row.follow.name.is_some())
             .map(move |(id, row)| {
-                let file = match row.state {
-                    State::File(file) => Some(file),
-                    _ => None,
+                let is_excepted = match row.state {
+                    State::File(file) if row.rule.class() == Class::Directory => {
+                        excepted_trees.contains(&file)
+                    }
+                    State::File(file) => effects
+                        .get(&file)
+                        .is_some_and(|effect| effect & abi::EFFECT_EXCEPTED != 0),
+                    _ => false,
                 };
-                let excepted = file.and_then(|file| effects.get(&file)).copied();
                 let mut entry = denied_by(id.number());
-                entry.effect |= excepted.unwrap_or_default() & abi::EFFECT_EXCEPTED;
+                if is_excepted {
+                    entry.effect |= abi::EFFECT_EXCEPTED;
+                }
                 (object(named(*id), abi::OBJECT_RULE), entry)
             });
-        identities.chain(by_name)
+        identities.chain(trees).chain(by_name)
     }
 
     fn denied(&self) -> impl Iterator<Item = (&RuleId, &Row)> {
+        self.of_class(Class::File)
+    }
+
+    /// The rules about all below a directory.
+    fn denied_trees(&self) -> impl Iterator<Item = (&RuleId, &Row)> {
+        self.of_class(Class::Directory)
+    }
+
+    fn of_class(&self, class: Class) -> impl Iterator<Item = (&RuleId, &Row)> {
         self.rows
             .iter()
-            .filter(|(_, row)| row.rule.class() == Class::File)
+            .filter(move |(_, row)| row.rule.class() == class)
+    }
+
+    /// Does a rule, or an exception from one, hold for all below a directory?
+    pub(crate) fn asks_where_files_lie(&self) -> bool {
+        let denies = |row: &Row| {
+            matches!(row.rule.class(), Class::File | Class::CgroupFile) && row.holds_for_a_file()
+        };
+        let excepts = |row: &Row| matches!(row.state, State::ExceptionBelow { .. });
+        self.denied_trees().any(|(_, row)| row.holds_for_a_file())
+            || (self.rows.values().any(excepts) && self.rows.values().any(denies))
+    }
+
+    /// The directories that rules and exceptions hold for, with all below them.
+    fn trees(&self) -> BTreeMap<FileId, RuleRef> {
+        let mut trees = BTreeMap::new();
+        if !self.asks_where_files_lie() {
+            return trees;
+        }
+        for (id, row) in self.denied_trees() {
+            if let State::File(directory) = row.state {
+                trees.insert(directory, denies(*id, row.follow.generation));
+                // For files of that file system of which nobody knows where they lie.
+                let somewhere = FileId::from_kernel(directory.dev, 0);
+                trees
+                    .entry(somewhere)
+                    .or_insert_with(|| denied_by(id.number()));
+            }
+        }
+        for row in self.rows.values() {
+            if let State::ExceptionBelow { directory, .. } = row.state {
+                let entry = trees.entry(directory).or_insert_with(|| {
+                    let mut alone = RuleRef {
+                        effect: 0,
+                        ..denied_by(0)
+                    };
+                    if let Some(generation) = row.follow.generation {
+                        alone.generation = generation;
+                        alone.effect = abi::EFFECT_ONE_GENERATION;
+                    }
+                    alone
+                });
+                entry.effect |= abi::EFFECT_EXCEPTED;
+            }
+        }
+        trees
     }
 
     /// The entries of the map `names`, each name once: that of a rule's object before that of a directory, and of
     /// several rules the first.
     pub(crate) fn names(&self) -> impl Iterator<Item = (NameKey, NameRef)> {
-        let objects = self
-            .denied()
-            .filter_map(|(id, row)| Some((row.follow.name.as_ref()?, *id, abi::NAME_OBJECT)));
+        // A directory's rule first: it holds for whatever bears the name, a file too.
+        let objects =
+            self.denied_trees()
+                .filter_map(|(id, row)| Some((row.follow.name.as_ref()?, *id, abi::NAME_DIRECTORY)))
+                .chain(self.denied().filter_map(|(id, row)| {
+                    Some((row.follow.name.as_ref()?, *id, abi::NAME_OBJECT))
+                }));
         let ancestors = self
             .ancestors
             .iter()

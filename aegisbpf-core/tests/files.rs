@@ -11,6 +11,8 @@
 mod actor;
 #[path = "files/alias.rs"]
 mod alias;
+#[path = "files/below.rs"]
+mod below;
 #[path = "files/crowd.rs"]
 mod crowd;
 #[path = "files/hooks.rs"]
@@ -111,6 +113,58 @@ const FACTS: &[(&str, Fact)] = &[
     (
         "in_audit_mode_a_replaced_file_is_still_counted",
         names::in_audit_mode_a_replaced_file_is_still_counted,
+    ),
+    (
+        "all_below_a_directory_is_refused",
+        below::all_below_a_directory_is_refused,
+    ),
+    (
+        "what_comes_below_is_denied_and_what_leaves_is_not",
+        below::what_comes_below_is_denied_and_what_leaves_is_not,
+    ),
+    (
+        "a_mount_hides_nothing_of_a_denied_directory",
+        below::a_mount_hides_nothing_of_a_denied_directory,
+    ),
+    (
+        "a_replaced_directory_is_denied_like_the_first",
+        below::a_replaced_directory_is_denied_like_the_first,
+    ),
+    (
+        "a_directory_that_is_not_there_yet_is_denied_from_birth",
+        below::a_directory_that_is_not_there_yet_is_denied_from_birth,
+    ),
+    (
+        "an_executable_is_excepted_below_a_directory",
+        below::an_executable_is_excepted_below_a_directory,
+    ),
+    (
+        "an_exempt_cgroup_is_exempt_below_a_directory",
+        below::an_exempt_cgroup_is_exempt_below_a_directory,
+    ),
+    (
+        "in_audit_mode_each_access_below_is_counted_once_and_named",
+        below::in_audit_mode_each_access_below_is_counted_once_and_named,
+    ),
+    (
+        "hooks_for_directories_come_and_go_with_their_rules",
+        below::hooks_for_directories_come_and_go_with_their_rules,
+    ),
+    (
+        "a_file_whose_place_nobody_knows_is_refused",
+        below::a_file_whose_place_nobody_knows_is_refused,
+    ),
+    (
+        "a_very_deep_file_is_below",
+        below::a_very_deep_file_is_below,
+    ),
+    (
+        "no_open_below_gets_through_while_files_move",
+        below::no_open_below_gets_through_while_files_move,
+    ),
+    (
+        "no_open_gets_through_while_the_directory_is_replaced",
+        below::no_open_gets_through_while_the_directory_is_replaced,
     ),
     (
         "no_open_of_a_file_that_is_replaced_gets_through",

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use aegisbpf_core::{
     Backend, Control, Error, Policy, capability,
-    policy::{Effect, Problem, Rule},
+    policy::{Effect, Object, Problem, Rule},
     resolve::{Resolved, resolve},
 };
 use serde::Serialize;
@@ -107,6 +107,9 @@ fn row(rule: &Rule, resolved: &Resolved) -> Row {
         rule: rule.label(),
         section: rule.section(),
         here: match resolved {
+            Resolved::File(directory) if matches!(rule.object, Object::Dir(_)) => {
+                format!("directory {directory} and all below")
+            }
             Resolved::File(file) => format!("file {file}"),
             Resolved::Cgroup(id) => format!("cgroup {id}"),
             Resolved::Unresolved(reason) => reason.to_string(),

@@ -150,6 +150,12 @@ fn file(path: &Path, execute: bool) -> Result<Access, Failure> {
     if let Ok(target) = fs::canonicalize(&absolute) {
         access = access.at(target);
     }
+    let above = access.names.last().cloned().unwrap_or_default();
+    for directory in above.ancestors().skip(1) {
+        if let Ok(meta) = fs::metadata(directory) {
+            access = access.below(FileId::from_stat(meta.dev(), meta.ino()));
+        }
+    }
     Ok(match fs::metadata(&absolute) {
         Ok(meta) => access.identity(FileId::from_stat(meta.dev(), meta.ino())),
         Err(_) => access,

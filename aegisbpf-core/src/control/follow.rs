@@ -5,10 +5,10 @@ use std::{
     fs::{self, File},
     io,
     os::fd::AsRawFd,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
-use aegisbpf_bpf::names;
+use aegisbpf_bpf::{abi, names};
 
 use super::Control;
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     error::Result,
     kernel::{Loaded, Maps, Run},
     locate::{Identify, Identity},
+    mounts::Mounts,
     policy::{Object, Policy, Problems},
     resolve::{Resolution, Resolved, resolve_by},
 };
@@ -73,7 +74,7 @@ impl Control {
             .rules()
             .iter()
             .filter_map(|rule| match &rule.object {
-                Object::Path(path) => path.parent(),
+                Object::Path(path) | Object::Dir(path) => path.parent(),
                 _ => None,
             })
             .collect();
@@ -99,8 +100,41 @@ impl Control {
                 file: *file,
                 generation: follow.generation,
             };
-            late.extend(ids.get(&rule.meaning()).map(|id| (id.number(), identity)));
+            let kind = match rule.object {
+                Object::Dir(_) => abi::OBJECT_DIR,
+                _ => abi::OBJECT_FILE,
+            };
+            late.extend(
+                ids.get(&rule.meaning())
+                    .map(|id| (id.number(), kind, identity)),
+            );
         }
         self.maps.bind(&mut self.loaded, &late)
+    }
+
+    /// Once the hooks are attached that see mounts being made: spares the programs the way above mounts, if none stands below
+    /// a directory that the policy has a rule or an exception about, in any mount name space.
+    pub(super) fn settle_mounts(&mut self) -> Result<()> {
+        if !self.is_attached() || !self.kept.table.asks_where_files_lie() {
+            return Ok(());
+        }
+        let directories = self.kept.policy.rules().iter();
+        let directories = directories.filter_map(|rule| match &rule.object {
+            Object::Dir(path) | Object::Path(path) => fs::canonicalize(path).ok(),
+            _ => None,
+        });
+        let directories: Vec<PathBuf> = directories.filter(|path| path.is_dir()).collect();
+        // Where something cannot be found out, a longer way is walked, and nothing is missed.
+        let any_below = || {
+            let ours = Mounts::read().ok()?;
+            let places = directories.iter().map(|directory| ours.place(directory));
+            let places = places.collect::<Option<Vec<_>>>()?;
+            let all = Mounts::of_all().ok()?;
+            Some(all.iter().any(|mounts| mounts.any_below(&places)))
+        };
+        if any_below() == Some(false) {
+            self.maps.set_mounts_found(false)?;
+        }
+        Ok(())
     }
 }

@@ -244,6 +244,7 @@ impl Control {
         retired?;
         self.end_switch()?;
         self.catch_up(policy, &resolution)?;
+        self.settle_mounts()?;
         Ok(self.applied(policy, resolution.warnings()))
     }
 
@@ -281,7 +282,7 @@ impl Control {
             Some(Shared { pins, .. }) => pins.detached().clear()?,
             None => self.attached = true,
         }
-        Ok(())
+        self.settle_mounts()
     }
 
     /// Detaches all hooks. Policy and counters stay; [`Control::attach`] takes up again. Doing it twice is fine.

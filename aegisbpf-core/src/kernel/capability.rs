@@ -17,7 +17,7 @@ pub fn supports(backend: Backend, _mode: Mode, class: Class) -> Result<(), Unsup
             "the sock backend sees the network alone",
             "audit files with the tracepoint backend, or enforce with the lsm or modify_return backend",
         )),
-        Class::File | Class::CgroupFile | Class::Executable => Ok(()),
+        Class::File | Class::Directory | Class::CgroupFile | Class::Executable => Ok(()),
         Class::Comm | Class::Ptrace | Class::ModuleLoad | Class::Bpf => match backend {
             Backend::Tracepoint => Err(Unsupported::new(
                 "a tracepoint sees the system call, not the decision that the rule is about",
@@ -25,10 +25,6 @@ pub fn supports(backend: Backend, _mode: Mode, class: Class) -> Result<(), Unsup
             )),
             _ => Ok(()),
         },
-        Class::Directory => Err(Unsupported::new(
-            "this build does not know how",
-            "name the files under [deny_path]",
-        )),
         Class::Hash => Err(Unsupported::new(
             "this build takes no sums of what is executed: nothing would be denied, or everything",
             "deny the file under [deny_path], which holds for whatever file bears that name, or its name under [deny_comm]",
@@ -80,6 +76,8 @@ mod tests {
                 assert!(!refused.reason.is_empty() && !refused.remedy.is_empty());
             }
         }
+        assert!(supports(Backend::Tracepoint, Mode::Audit, Class::Directory).is_ok());
+        assert!(supports(Backend::Sock, Mode::Audit, Class::Directory).is_err());
         assert!(supports(Backend::Tracepoint, Mode::Audit, Class::Ptrace).is_err());
         assert!(supports(Backend::Lsm, Mode::Enforce, Class::Ptrace).is_ok());
         assert!(supports(Backend::Sock, Mode::Enforce, Class::Network).is_ok());

@@ -1,6 +1,6 @@
 //! Which programs each backend attaches, and where.
 
-use std::sync::LazyLock;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use crate::{backend::Backend, table::Need};
 
@@ -52,11 +52,18 @@ pub(super) struct Hook {
     pub(super) place: Place,
     /// What a policy must have for it to be attached.
     pub(super) need: Need,
+    /// What a policy must not have: then another program stands in its place.
+    pub(super) unless: Option<Need>,
     /// May the kernel lack it? (Some architectures have no open(2) or creat(2).)
     pub(super) optional: bool,
 }
 
 impl Hook {
+    /// Does a policy with these needs call for it?
+    pub(super) fn is_for(&self, needs: &BTreeSet<Need>) -> bool {
+        needs.contains(&self.need) && !self.unless.is_some_and(|need| needs.contains(&need))
+    }
+
     /// As outputs name it.
     pub(super) fn name(&self) -> String {
         match self.place {
@@ -74,6 +81,7 @@ const fn hook(program: &'static str, place: Place, need: Need) -> Hook {
         program,
         place,
         need,
+        unless: None,
         optional: false,
     }
 }
@@ -83,6 +91,7 @@ const fn optional(program: &'static str, place: Place, need: Need) -> Hook {
         program,
         place,
         need,
+        unless: None,
         optional: true,
     }
 }
@@ -101,8 +110,20 @@ const fn lsm(program: &'static str, point: &'static str, need: Need) -> Hook {
     hook(program, Place::Lsm(point), need)
 }
 
+/// A hook on files, whose program does not ask where a file lies; where a rule makes that matter, [`below`] takes its place.
+const fn flat(hook: Hook) -> Hook {
+    Hook {
+        unless: Some(Need::Directories),
+        ..hook
+    }
+}
+
+const fn below(program: &'static str, point: &'static str) -> Hook {
+    lsm(program, point, Need::Directories)
+}
+
 const LSM: &[Hook] = &[
-    lsm("file_open", "file_open", Need::Files),
+    flat(lsm("file_open", "file_open", Need::Files)),
     lsm("exec_name", "bprm_check_security", Need::ExecNames),
     lsm("socket_bind", "socket_bind", Need::Inward),
     lsm("socket_connect", "socket_connect", Need::Outward),
@@ -115,33 +136,78 @@ const LSM: &[Hook] = &[
     lsm("kernel_read_file", "kernel_read_file", Need::ModuleLoad),
     lsm("kernel_load_data", "kernel_load_data", Need::ModuleLoad),
     lsm("call_bpf", "bpf", Need::Bpf),
-    lsm("mmap_file", "mmap_file", Need::Files),
-    lsm("path_truncate", "path_truncate", Need::Files),
+    flat(lsm("mmap_file", "mmap_file", Need::Files)),
+    flat(lsm("path_truncate", "path_truncate", Need::Files)),
     // Since Linux 6.2; before, path_truncate is asked for open files too.
-    optional("file_truncate", Place::Lsm("file_truncate"), Need::Files),
-    lsm("path_chmod", "path_chmod", Need::Files),
-    lsm("path_chown", "path_chown", Need::Files),
-    lsm("inode_setxattr", "inode_setxattr", Need::Files),
-    lsm("inode_removexattr", "inode_removexattr", Need::Files),
+    flat(optional(
+        "file_truncate",
+        Place::Lsm("file_truncate"),
+        Need::Files,
+    )),
+    flat(lsm("path_chmod", "path_chmod", Need::Files)),
+    flat(lsm("path_chown", "path_chown", Need::Files)),
+    flat(lsm("inode_setxattr", "inode_setxattr", Need::Files)),
+    flat(lsm("inode_removexattr", "inode_removexattr", Need::Files)),
     // Since Linux 6.2; before, access lists are extended attributes like others.
-    optional("inode_set_acl", Place::Lsm("inode_set_acl"), Need::Files),
-    optional(
+    flat(optional(
+        "inode_set_acl",
+        Place::Lsm("inode_set_acl"),
+        Need::Files,
+    )),
+    flat(optional(
         "inode_remove_acl",
         Place::Lsm("inode_remove_acl"),
         Need::Files,
-    ),
-    lsm("inode_link", "inode_link", Need::Files),
-    lsm("inode_unlink", "inode_unlink", Need::Files),
-    lsm("inode_rename", "inode_rename", Need::Files),
-    lsm("sb_mount", "sb_mount", Need::Files),
-    lsm("move_mount", "move_mount", Need::Files),
+    )),
+    flat(lsm("inode_link", "inode_link", Need::Files)),
+    flat(lsm("inode_unlink", "inode_unlink", Need::Files)),
+    flat(lsm("inode_rename", "inode_rename", Need::Files)),
+    flat(lsm("sb_mount", "sb_mount", Need::Files)),
+    flat(lsm("move_mount", "move_mount", Need::Files)),
     lsm("d_instantiate", "d_instantiate", Need::Names),
-    lsm("inode_free_security", "inode_free_security", Need::Names),
-    lsm("inode_create", "inode_create", Need::Names),
-    lsm("inode_symlink", "inode_symlink", Need::Names),
-    lsm("inode_mkdir", "inode_mkdir", Need::Names),
-    lsm("inode_mknod", "inode_mknod", Need::Names),
-    lsm("inode_rmdir", "inode_rmdir", Need::Names),
+    flat(lsm(
+        "inode_free_security",
+        "inode_free_security",
+        Need::Names,
+    )),
+    flat(lsm("inode_create", "inode_create", Need::Names)),
+    flat(lsm("inode_symlink", "inode_symlink", Need::Names)),
+    flat(lsm("inode_mkdir", "inode_mkdir", Need::Names)),
+    flat(lsm("inode_mknod", "inode_mknod", Need::Names)),
+    flat(lsm("inode_rmdir", "inode_rmdir", Need::Names)),
+    below("file_open_below", "file_open"),
+    below("mmap_file_below", "mmap_file"),
+    below("path_truncate_below", "path_truncate"),
+    optional(
+        "file_truncate_below",
+        Place::Lsm("file_truncate"),
+        Need::Directories,
+    ),
+    below("path_chmod_below", "path_chmod"),
+    below("path_chown_below", "path_chown"),
+    below("inode_setxattr_below", "inode_setxattr"),
+    below("inode_removexattr_below", "inode_removexattr"),
+    optional(
+        "inode_set_acl_below",
+        Place::Lsm("inode_set_acl"),
+        Need::Directories,
+    ),
+    optional(
+        "inode_remove_acl_below",
+        Place::Lsm("inode_remove_acl"),
+        Need::Directories,
+    ),
+    below("inode_link_below", "inode_link"),
+    below("inode_unlink_below", "inode_unlink"),
+    below("inode_rmdir_below", "inode_rmdir"),
+    below("inode_rename_below", "inode_rename"),
+    below("inode_create_below", "inode_create"),
+    below("inode_symlink_below", "inode_symlink"),
+    below("inode_mkdir_below", "inode_mkdir"),
+    below("inode_mknod_below", "inode_mknod"),
+    below("inode_free_security_below", "inode_free_security"),
+    below("sb_mount_below", "sb_mount"),
+    below("move_mount_below", "move_mount"),
 ];
 
 /// The same programs as [`LSM`], at the functions that call the security hooks.
@@ -153,7 +219,10 @@ static MODIFY_RETURN: LazyLock<Vec<Hook>> = LazyLock::new(|| {
         },
         // The function is told of an exchange once, and by a flag; the hook twice.
         Place::Lsm("inode_rename") => Hook {
-            program: "modify_rename",
+            program: match hook.need {
+                Need::Directories => "modify_rename_below",
+                _ => "modify_rename",
+            },
             place: Place::Modify("inode_rename"),
             ..*hook
         },
@@ -187,27 +256,56 @@ const SOCK: &[Hook] = &[
     sock(SockAddr::SendMsg6, "sendmsg6", Need::Outward),
 ];
 
+const fn point(program: &'static str, place: Place) -> Hook {
+    flat(hook(program, place, Need::Files))
+}
+
 const TRACEPOINT: &[Hook] = &[
-    optional("exit_open", Place::Syscall("sys_exit_open"), Need::Files),
-    hook(
-        "exit_openat",
-        Place::Syscall("sys_exit_openat"),
+    flat(optional(
+        "exit_open",
+        Place::Syscall("sys_exit_open"),
         Need::Files,
-    ),
-    hook(
-        "exit_openat2",
-        Place::Syscall("sys_exit_openat2"),
+    )),
+    point("exit_openat", Place::Syscall("sys_exit_openat")),
+    point("exit_openat2", Place::Syscall("sys_exit_openat2")),
+    flat(optional(
+        "exit_creat",
+        Place::Syscall("sys_exit_creat"),
         Need::Files,
-    ),
-    optional("exit_creat", Place::Syscall("sys_exit_creat"), Need::Files),
-    hook(
+    )),
+    point(
         "exit_open_by_handle_at",
         Place::Syscall("sys_exit_open_by_handle_at"),
-        Need::Files,
+    ),
+    point("process_exec", Place::Raw("sched_process_exec")),
+    optional(
+        "exit_open_below",
+        Place::Syscall("sys_exit_open"),
+        Need::Directories,
     ),
     hook(
-        "process_exec",
+        "exit_openat_below",
+        Place::Syscall("sys_exit_openat"),
+        Need::Directories,
+    ),
+    hook(
+        "exit_openat2_below",
+        Place::Syscall("sys_exit_openat2"),
+        Need::Directories,
+    ),
+    optional(
+        "exit_creat_below",
+        Place::Syscall("sys_exit_creat"),
+        Need::Directories,
+    ),
+    hook(
+        "exit_open_by_handle_at_below",
+        Place::Syscall("sys_exit_open_by_handle_at"),
+        Need::Directories,
+    ),
+    hook(
+        "process_exec_below",
         Place::Raw("sched_process_exec"),
-        Need::Files,
+        Need::Directories,
     ),
 ];

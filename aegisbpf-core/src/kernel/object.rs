@@ -178,7 +178,7 @@ impl Loaded {
         let missing: Vec<Hook> = self
             .hooks
             .iter()
-            .filter(|hook| needs.contains(&hook.need) && !before.contains(hook))
+            .filter(|hook| hook.is_for(needs) && !before.contains(hook))
             .copied()
             .collect();
         if missing.is_empty() {
@@ -225,7 +225,7 @@ impl Loaded {
     /// If the kernel refuses.
     pub(crate) fn detach_except(&mut self, needs: &BTreeSet<Need>) -> Result<()> {
         let mut close = self.links.attached(&self.hooks);
-        close.retain(|hook| !needs.contains(&hook.need));
+        close.retain(|hook| !hook.is_for(needs));
         self.links.release(&close)
     }
 

@@ -33,20 +33,31 @@ impl Table {
     pub(crate) fn executable_files(&self) -> BTreeMap<ExecutableFileKey, u32> {
         let mut entries = self.first_of(|row| match row.state {
             State::Exception { executable, object } => Some(exception(executable, object)),
+            State::ExceptionBelow {
+                executable,
+                directory,
+            } => Some(exception(executable, directory)),
             _ => None,
         });
         // Who may access the file may access what replaces it.
         let names: BTreeMap<FileId, RuleId> = self
             .denied()
+            .chain(self.denied_trees())
             .filter_map(|(id, row)| match row.state {
                 State::File(file) if row.follow.name.is_some() => Some((file, *id)),
                 _ => None,
             })
             .collect();
         for (id, row) in &self.rows {
-            if let State::Exception { executable, object } = row.state
-                && let Some(rule) = names.get(&object)
-            {
+            let (executable, object) = match row.state {
+                State::Exception { executable, object } => (executable, object),
+                State::ExceptionBelow {
+                    executable,
+                    directory,
+                } => (executable, directory),
+                _ => continue,
+            };
+            if let Some(rule) = names.get(&object) {
                 entries
                     .entry(exception(executable, super::named(*rule)))
                     .or_insert(id.number());

@@ -317,6 +317,8 @@ pub(crate) fn perform(what: &str, paths: &[PathBuf]) -> io::Result<()> {
         }
         "execute by descriptor" => super::raw::execute(&opened_as_path(one)?),
         "open by handle" => super::raw::open_by_handle(one, || Ok(())),
+        "open by handle at" => super::raw::open_by_handle_at(path(1), one, || Ok(())),
+        "held open by handle at" => super::raw::open_by_handle_at(path(1), one, wait_for_word),
         "held open by handle" => super::raw::open_by_handle(one, wait_for_word),
         "run" => Command::new(one).arg("/dev/null").status().map(drop),
         "obey" => obey(),

@@ -177,7 +177,16 @@ pub(crate) fn open_by_handle(
     path: &Path,
     between: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<()> {
-    let mount = File::open(path.parent().unwrap_or(Path::new("/")))?;
+    open_by_handle_at(path.parent().unwrap_or(Path::new("/")), path, between)
+}
+
+/// The same by way of any directory on its file system.
+pub(crate) fn open_by_handle_at(
+    directory: &Path,
+    path: &Path,
+    between: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
+    let mount = File::open(directory)?;
     let path = c(path)?;
     let mut handle = Handle {
         bytes: 128,

@@ -134,6 +134,11 @@ impl Stage {
         self.aegis.stats().unwrap().missed_runs
     }
 
+    /// What was reported since, and what each is about.
+    pub(crate) fn aegis(&mut self) -> &mut Enforcer {
+        &mut self.aegis
+    }
+
     /// Nothing of a fact may stay: no rule, no hook.
     #[track_caller]
     pub(crate) fn clear(&mut self) {

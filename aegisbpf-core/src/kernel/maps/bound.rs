@@ -21,12 +21,13 @@ impl BoundInodes {
         source.take(names::BOUND).map(Self)
     }
 
-    /// Binds a file to a rule. False if it is bound already, to whatever rule.
-    pub(super) fn insert(&mut self, rule: u32, identity: &Identity) -> Result<bool> {
+    /// Binds a file to a rule, or a directory to a rule about all below it, as `kind` says. False if it is bound already,
+    /// to whatever rule.
+    pub(super) fn insert(&mut self, rule: u32, kind: u32, identity: &Identity) -> Result<bool> {
         let key = ObjectKey {
             ino: identity.file.ino,
             dev: identity.file.dev,
-            kind: abi::OBJECT_FILE,
+            kind,
         };
         let value = Bound {
             rule,

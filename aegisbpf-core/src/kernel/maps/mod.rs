@@ -40,6 +40,7 @@ pub(crate) struct Maps {
     bound: BoundInodes,
     identity: Array<MapData, [u8; size_of::<abi::FileIdentity>()]>,
     net_filter: NetFilter,
+    mounts_found: Array<MapData, u32>,
     control: remains::Control,
     totals: remains::Totals,
     by_cgroup: remains::ByCgroup,
@@ -63,6 +64,7 @@ impl Maps {
             bound: BoundInodes::take(source)?,
             identity: source.take(names::IDENTITY)?,
             net_filter: NetFilter::take(source)?,
+            mounts_found: source.take(names::MOUNTS_FOUND)?,
             control: source.take(names::CONTROL)?,
             totals: source.take(names::TOTALS)?,
             by_cgroup: source.take(names::BY_CGROUP)?,
@@ -243,7 +245,10 @@ impl Maps {
             })
             .map_err(failed("making a rule's counters"))?;
         }
-        // 2. The filter says "perhaps" for both policies.
+        // 2. The filter says "perhaps" for both policies, and walks go on above mounts until it is known that none must.
+        if next.asks_where_files_lie() {
+            self.set_mounts_found(true)?;
+        }
         self.filter.include(run, &next.filter())?;
         self.net_filter
             .write_both(previous.net_filter(), &next.net_filter())?;
@@ -265,7 +270,7 @@ impl Maps {
         self.filter.count(run, &freed, false)
     }
 
-    /// Binds files to rules as the programs do when a file comes to bear a watched name: for those that did so after they
+    /// Binds files to rules (rule, `OBJECT_…` kind, which file) as the programs do when a file comes to bear a watched name: for those that did so after they
     /// were looked up and before their names were watched.
     ///
     /// # Errors
@@ -273,16 +278,26 @@ impl Maps {
     pub(crate) fn bind(
         &mut self,
         run: &mut dyn Run,
-        files: &[(u32, crate::locate::Identity)],
+        files: &[(u32, u32, crate::locate::Identity)],
     ) -> Result<()> {
-        for (rule, identity) in files {
+        for (rule, kind, identity) in files {
             let ino = [identity.file.ino];
             self.filter.count(run, &ino, true)?;
-            if !self.bound.insert(*rule, identity)? {
+            if !self.bound.insert(*rule, *kind, identity)? {
                 self.filter.count(run, &ino, false)?;
             }
         }
         Ok(())
+    }
+
+    /// Whether a mount may stand below a directory that the policy has a rule about.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub(crate) fn set_mounts_found(&mut self, found: bool) -> Result<()> {
+        self.mounts_found
+            .set(0, u32::from(found), 0)
+            .map_err(failed("telling whether mounts must be looked at"))
     }
 
     /// What the program `identify_file` found out when it was last run.

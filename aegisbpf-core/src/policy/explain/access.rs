@@ -29,6 +29,8 @@ pub struct Access {
     pub names: Vec<PathBuf>,
     /// The file, if it is there.
     pub file: Option<FileId>,
+    /// The directories that it lies in, as far as they are known.
+    pub directories: Vec<FileId>,
     /// The peer.
     pub peer: Option<IpAddr>,
     /// The port of the peer, or our own that is bound.
@@ -59,6 +61,7 @@ impl Access {
             operation,
             names: Vec::new(),
             file: None,
+            directories: Vec::new(),
             peer: None,
             port: None,
             proto: Proto::Any,
@@ -121,6 +124,13 @@ impl Access {
     #[must_use]
     pub fn identity(mut self, file: FileId) -> Self {
         self.file = Some(file);
+        self
+    }
+
+    /// The file lies in this directory, or in one below it.
+    #[must_use]
+    pub fn below(mut self, directory: FileId) -> Self {
+        self.directories.push(directory);
         self
     }
 

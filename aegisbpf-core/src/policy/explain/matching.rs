@@ -99,7 +99,14 @@ fn file(id: RuleId, rule: &Rule, access: &Access, facts: &dyn Facts) -> Option<H
         Object::Path(path) if rule.effect == Effect::Allow && below(path) => Some(How::Below),
         Object::Path(_) => identity().then_some(How::Identity),
         Object::Inode(file) => same(Some(*file)).then_some(How::Identity),
-        Object::Dir(dir) => below(dir).then_some(How::Below),
+        Object::Dir(dir) if below(dir) => Some(How::Below),
+        Object::Dir(dir) if named(dir) => Some(How::Name),
+        Object::Dir(_) if identity() => Some(How::Identity),
+        Object::Dir(_) => {
+            let is_above = |directory| access.directories.contains(&directory);
+            (rule.effect == Effect::Deny && facts.file(id).is_some_and(is_above))
+                .then_some(How::Below)
+        }
         _ => None,
     }
 }
