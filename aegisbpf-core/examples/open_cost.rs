@@ -76,7 +76,57 @@ fn main() -> Result<(), Any> {
             cost / empty
         );
     }
+    below(folder.path(), empty)?;
     hits(folder.path(), &files, empty)
+}
+
+/// What an open costs where the policy has rules about all below a directory, and none above the file: a walk up to the root
+/// of its file system, by how many directories there are.
+fn below(folder: &Path, empty: f64) -> Result<(), Any> {
+    let denied = folder.join("denied");
+    fs::create_dir(&denied)?;
+    let policy: Policy = format!("version=7\n[deny_dir]\n{}\n", denied.display()).parse()?;
+    let mut directory = folder.to_owned();
+    let first = directory.components().count() - mount_depth(folder)?;
+    for levels in first..=8 {
+        if levels > first {
+            directory.push("d");
+            fs::create_dir(&directory)?;
+        }
+        if ![first, 3, 5, 8].contains(&levels) {
+            continue;
+        }
+        let files: Vec<PathBuf> = (0..FILES)
+            .map(|n| directory.join(format!("below{n}")))
+            .collect();
+        for file in &files {
+            fs::write(file, "")?;
+        }
+        measure(&files)?;
+        let none = measure(&files)?;
+        let mut aegis = Enforcer::builder()
+            .backend(Backend::Lsm)
+            .mode(Mode::Enforce)
+            .policy(policy.clone())
+            .load()?;
+        aegis.attach()?;
+        let cost = measure(&files)? - none;
+        println!(
+            "{:<38} {cost:>8.1} {:>10.3}",
+            format!("aegis, directory rules, {levels} levels deep"),
+            cost / empty
+        );
+    }
+    Ok(())
+}
+
+/// How many components the path has of the mount that holds `path`, its root not counted as a level of its own.
+fn mount_depth(path: &Path) -> Result<usize, Any> {
+    use std::os::unix::fs::MetadataExt;
+    let device = fs::metadata(path)?.dev();
+    let same = |above: &&Path| fs::metadata(above).is_ok_and(|meta| meta.dev() == device);
+    let root = path.ancestors().take_while(same).last().unwrap_or(path);
+    Ok(root.components().count() - 1)
 }
 
 /// What an open costs that a rule matches: by the file's own identity, and as one that came to bear a rule's name.

@@ -130,6 +130,51 @@ pub(crate) fn execution_is_reported_as_such(backend: Backend) {
     assert_eq!(only_rule(&aegis.stats().unwrap()).0, 1);
 }
 
+pub(crate) fn all_below_a_directory_is_counted_and_named(backend: Backend) {
+    const OPENS: usize = 100;
+    let scene = Scene::new();
+    let folder = scene.folder.path();
+    let (denied, other) = (folder.join("denied"), folder.join("other"));
+    let deep = denied.join("a/b/file");
+    for directory in [deep.parent().unwrap(), &other] {
+        fs::create_dir_all(directory).unwrap();
+    }
+    fs::write(&deep, "").unwrap();
+    fs::write(other.join("moved"), "").unwrap();
+    let policy = |more: &str| -> Policy {
+        let text = format!("version=7\n[deny_dir]\n{}\n{more}", denied.display());
+        text.parse().unwrap()
+    };
+    let mut aegis = attach(backend, policy(""));
+    let mut events = aegis.events().unwrap();
+    open_often(&scene.plain, OPENS);
+    open_often(&other.join("moved"), OPENS);
+    assert_eq!(only_rule(&aegis.stats().unwrap()), (0, 0, 0));
+    open_often(&deep, OPENS);
+    assert_eq!(only_rule(&aegis.stats().unwrap()), (OPENS as u64, 0, 0));
+    let event = wait_for(&mut events, |_| true);
+    assert_eq!(event.path.as_deref(), Some(deep.as_path()));
+    assert_eq!(event.object.as_deref(), denied.to_str());
+    // What comes to lie there later, by a link to it too.
+    fs::rename(other.join("moved"), denied.join("moved")).unwrap();
+    symlink(&denied, folder.join("link")).unwrap();
+    open_often(&folder.join("link/moved"), OPENS);
+    assert_eq!(only_rule(&aegis.stats().unwrap()).0, 2 * OPENS as u64);
+    // A rule about the file itself is named before it.
+    let label = format!("[deny_path]\n{}\n", deep.display());
+    aegis.apply(&policy(&label)).unwrap();
+    open_often(&deep, OPENS);
+    let stats = aegis.stats().unwrap();
+    let of = |section: &str| {
+        let rule = stats.rules.iter().find(|rule| rule.section == section);
+        rule.unwrap().audited
+    };
+    assert_eq!(
+        (of("deny_dir"), of("deny_path")),
+        (2 * OPENS as u64, OPENS as u64)
+    );
+}
+
 pub(crate) fn o_path_gives_no_access_and_counts_nothing(backend: Backend) {
     let scene = Scene::new();
     let aegis = attach(backend, scene.policy());

@@ -45,6 +45,10 @@ pub(crate) const BOTH: &[(&str, Fact)] = &[
         audit::execution_is_reported_as_such,
     ),
     (
+        "all_below_a_directory_is_counted_and_named",
+        audit::all_below_a_directory_is_counted_and_named,
+    ),
+    (
         "o_path_gives_no_access_and_counts_nothing",
         audit::o_path_gives_no_access_and_counts_nothing,
     ),
