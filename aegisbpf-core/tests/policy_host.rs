@@ -27,6 +27,10 @@ fn deny_path(path: &Path) -> Resolution {
     resolve(&policy("deny_path", path.display())).expect("no directory")
 }
 
+fn policy_of_7(section: &str, entry: impl std::fmt::Display) -> Policy {
+    Policy::parse(&format!("version=7\n[{section}]\n{entry}\n"), "t").unwrap()
+}
+
 fn identity(path: &Path) -> Resolved {
     let meta = fs::metadata(path).expect("the test made it");
     Resolved::File(FileId::from_stat(meta.dev(), meta.ino()))
@@ -131,6 +135,56 @@ fn a_directory_refuses_the_policy_and_names_the_rule() {
         problem.remedy.as_ref().unwrap().contains("[deny_dir]"),
         "{problem}"
     );
+}
+
+#[test]
+fn a_file_refuses_a_rule_about_a_directory_and_names_the_other() {
+    let dir = scratch();
+    let file = real(&dir).join("file");
+    fs::write(&file, "").unwrap();
+    let problems = resolve(&policy_of_7("deny_dir", file.display())).unwrap_err();
+    let problem = problems.iter().next().unwrap();
+    assert!(problem.message.contains("is no directory"), "{problem}");
+    assert!(
+        problem.remedy.as_ref().unwrap().contains("[deny_path]"),
+        "{problem}"
+    );
+    let exe = std::env::current_exe().unwrap();
+    let exception = format!("{} {}/", exe.display(), file.display());
+    let problems = resolve(&policy_of_7("allow_exec", exception)).unwrap_err();
+    assert!(
+        problems
+            .iter()
+            .next()
+            .unwrap()
+            .message
+            .contains("is no directory")
+    );
+}
+
+#[test]
+fn a_directory_is_looked_up_and_its_name_watched_also_before_it_is_there() {
+    let dir = scratch();
+    let (there, missing) = (real(&dir).join("there"), real(&dir).join("missing"));
+    fs::create_dir(&there).unwrap();
+    for (path, expected) in [
+        (&there, identity(&there)),
+        (&missing, Resolved::Unresolved(Reason::NoSuchFile)),
+    ] {
+        let policy = policy_of_7("deny_dir", path.display());
+        let resolution = resolve(&policy).unwrap();
+        assert_eq!(only(&resolution), expected);
+        let (id, _) = policy.iter().next().unwrap();
+        let name = resolution.follow(id).unwrap().name.clone().unwrap();
+        assert_eq!(name.name, path.file_name().unwrap().as_encoded_bytes());
+    }
+    // With a slash or without: an exception for a directory is one for all below it.
+    let exe = std::env::current_exe().unwrap();
+    for slash in ["", "/"] {
+        let exception = format!("{} {}{slash}", exe.display(), there.display());
+        let resolution = resolve(&policy_of_7("allow_exec", exception)).unwrap();
+        assert!(matches!(only(&resolution), Resolved::ExceptionBelow { .. }));
+    }
 }
 
 #[test]
