@@ -31,6 +31,8 @@ mod raw;
 mod scene;
 #[path = "files/swap.rs"]
 mod swap;
+#[path = "files/way.rs"]
+mod way;
 
 use std::{
     path::{Path, PathBuf},
@@ -109,6 +111,26 @@ const FACTS: &[(&str, Fact)] = &[
     (
         "a_directory_on_the_way_is_not_removed",
         names::a_directory_on_the_way_is_not_removed,
+    ),
+    (
+        "a_symbolic_link_at_the_name_is_followed_by_the_next_policy",
+        way::a_symbolic_link_at_the_name_is_followed_by_the_next_policy,
+    ),
+    (
+        "a_symbolic_link_on_the_way_is_followed_once",
+        way::a_symbolic_link_on_the_way_is_followed_once,
+    ),
+    (
+        "a_mount_over_it_is_reported",
+        way::a_mount_over_it_is_reported,
+    ),
+    (
+        "a_denied_program_is_executed_by_no_name",
+        way::a_denied_program_is_executed_by_no_name,
+    ),
+    (
+        "a_denied_loader_loads_nothing",
+        way::a_denied_loader_loads_nothing,
     ),
     (
         "in_audit_mode_a_replaced_file_is_still_counted",

@@ -142,12 +142,15 @@ fn lone(
     Trial::ignorable_test(name, move || match lacking() {
         Some(reason) => Ok(Completion::ignored_with(reason)),
         None => {
-            fact(backend);
+            let outcome = std::panic::catch_unwind(|| fact(backend));
             assert_eq!(
                 common::held_bpf_descriptors(),
                 0,
                 "the enforcer is gone, its descriptors are not"
             );
+            if let Err(panic) = outcome {
+                std::panic::resume_unwind(panic);
+            }
             Ok(Completion::Completed)
         }
     })

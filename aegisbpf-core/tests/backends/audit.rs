@@ -2,20 +2,27 @@
 
 use std::{
     fs::{self, File},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, symlink},
+    os::{
+        fd::AsFd,
+        unix::fs::{MetadataExt, OpenOptionsExt, symlink},
+    },
     process::{Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
 };
 
 use aegisbpf_core::{
-    Access, Backend, Decision, Enforcer, Error, FileId, Policy, State, Stats, cgroup::CgroupTree,
+    Access, Backend, Decision, Enforcer, Error, FileId, Mode, Policy, State, Stats,
+    cgroup::CgroupTree,
 };
 use nix::{
+    poll::{PollFd, PollFlags, poll},
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
     unistd::Pid,
 };
 
 use crate::common::{
-    Cgroup, Load, Nested, Scene, cat, cat_in, change_during, open_often, wait_for,
+    Cgroup, Done, Load, Nested, Scene, cat, cat_in, change_during, open_often, wait_for,
 };
 
 fn attach(backend: Backend, policy: Policy) -> Enforcer {
@@ -246,6 +253,111 @@ pub(crate) fn a_full_ring_loses_events_not_counts(backend: Backend) {
     );
 }
 
+/// A reader that has read, and stalls. Who opens meanwhile is decided about and counted, each time.
+pub(crate) fn a_stalled_reader_loses_events_not_counts(backend: Backend) {
+    let (done, opens) = stall(backend, Mode::Audit);
+    assert_eq!(done.succeeded, done.tried);
+    assert_eq!(opens, done.tried);
+}
+
+/// The same while opens are refused.
+pub(crate) fn a_stalled_reader_loses_events_not_refusals(backend: Backend) {
+    let (done, opens) = stall(backend, Mode::Enforce);
+    assert_eq!((done.succeeded, opens), (0, done.tried));
+}
+
+/// Lets four processes flood a small ring that nobody reads, and tells what they did and what was counted.
+fn stall(backend: Backend, mode: Mode) -> (Done, u64) {
+    let scene = Scene::new();
+    let mut aegis = Enforcer::builder()
+        .backend(backend)
+        .mode(mode)
+        .policy(scene.policy())
+        .ring_buffer_bytes(1)
+        .attach()
+        .unwrap_or_else(|e| panic!("{}", e.chain()));
+    let mut events = aegis.events().unwrap();
+    cat(&scene.secret);
+    let wanted = match mode {
+        Mode::Audit => Decision::Audit,
+        _ => Decision::Deny,
+    };
+    assert_eq!(wait_for(&mut events, |_| true).decision, wanted);
+    let loads = [(); 4].map(|()| Load::opening(&scene.secret));
+    let until = Instant::now() + Duration::from_secs(120);
+    while aegis.stats().unwrap().health.dropped < 2_000 && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let mut done = Done {
+        tried: 0,
+        succeeded: 0,
+    };
+    for load in loads {
+        let one = load.end();
+        done.tried += one.tried;
+        done.succeeded += one.succeeded;
+    }
+    let Stats { health, rules, .. } = aegis.stats().unwrap();
+    let counted = rules[0].audited + rules[0].denied;
+    assert_eq!(health.faults(), 0, "{health:?}");
+    assert!(
+        health.dropped >= 2_000,
+        "the ring never overflowed: {health:?}"
+    );
+    assert_eq!(
+        health.emitted + health.dropped,
+        counted,
+        "each event is there or lost"
+    );
+    // The reader goes on: what had room is there, and what happens from now on.
+    let mut read = 1;
+    while events.try_next().unwrap().is_some() {
+        read += 1;
+    }
+    assert_eq!(read, health.emitted);
+    cat(&scene.secret);
+    assert_eq!(wait_for(&mut events, |_| true).decision, wanted);
+    (done, counted - 1)
+}
+
+/// An event costs the access that it is about no wake-up: a reader that waits for the ring alone sleeps on.
+pub(crate) fn a_single_event_wakes_nobody(backend: Backend) {
+    let scene = Scene::new();
+    let mut aegis = attach(backend, scene.policy());
+    let mut events = aegis.events().unwrap();
+    // A machine so slow that the wait ends before the event came shows nothing: then a longer one may.
+    for seconds in [2_u16, 8, 32] {
+        let has_happened = AtomicBool::new(false);
+        let is_shown = std::thread::scope(|scope| {
+            let sleeper = scope.spawn(|| {
+                let start = Instant::now();
+                let ring = PollFd::new(events.as_fd(), PollFlags::POLLIN);
+                poll(&mut [ring], seconds * 1_000).unwrap();
+                let slept = start.elapsed();
+                if has_happened.load(Ordering::SeqCst) {
+                    assert!(
+                        slept >= Duration::from_secs(seconds.into()),
+                        "woken after {slept:?}"
+                    );
+                    return true;
+                }
+                false
+            });
+            // Asleep, or else the event would be there before it looks.
+            std::thread::sleep(Duration::from_millis(500));
+            cat(&scene.secret);
+            has_happened.store(true, Ordering::SeqCst);
+            sleeper.join().unwrap()
+        });
+        while events.try_next().unwrap().is_some() {}
+        if is_shown {
+            assert_eq!(aegis.stats().unwrap().health.dropped, 0);
+            return;
+        }
+    }
+    panic!("within 32 seconds no event came");
+}
+
 pub(crate) fn sampling_is_one_in_n_on_each_cpu(backend: Backend) {
     let scene = Scene::new();
     let aegis = Enforcer::builder()
@@ -254,19 +366,23 @@ pub(crate) fn sampling_is_one_in_n_on_each_cpu(backend: Backend) {
         .event_sample_rate(10)
         .attach()
         .unwrap();
-    // Children inherit the one CPU.
     let all = sched_getaffinity(Pid::from_raw(0)).unwrap();
-    let first = (0..CpuSet::count())
-        .find(|&cpu| all.is_set(cpu).unwrap())
-        .unwrap();
-    let mut one = CpuSet::new();
-    one.set(first).unwrap();
-    sched_setaffinity(Pid::from_raw(0), &one).unwrap();
-    open_often(&scene.secret, 95);
+    let cpus = (0..CpuSet::count()).filter(|&cpu| all.is_set(cpu).unwrap());
+    let mut used = 0;
+    for cpu in cpus.take(2) {
+        // Children inherit the one CPU.
+        let mut one = CpuSet::new();
+        one.set(cpu).unwrap();
+        sched_setaffinity(Pid::from_raw(0), &one).unwrap();
+        open_often(&scene.secret, 95);
+        used += 1;
+        // The first on each CPU, and each tenth after it: 1, 11, … 91.
+        let stats = aegis.stats().unwrap();
+        assert_eq!(only_rule(&stats), (95 * used, 0, 0));
+        let events = (stats.health.emitted, stats.health.sampled_out);
+        assert_eq!(events, (10 * used, 85 * used));
+    }
     sched_setaffinity(Pid::from_raw(0), &all).unwrap();
-    let stats = aegis.stats().unwrap();
-    assert_eq!(only_rule(&stats), (95, 0, 0));
-    assert_eq!((stats.health.emitted, stats.health.sampled_out), (10, 85));
 }
 
 pub(crate) fn detached_hooks_count_nothing_and_come_back(backend: Backend) {

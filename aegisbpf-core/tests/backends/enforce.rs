@@ -97,6 +97,19 @@ pub(crate) fn nothing_is_denied_after_exit(backend: Backend) {
     assert!(cat(&scene.secret).status.success());
 }
 
+/// What attaches belongs to the test that does it, and goes with its stack however that ends.
+pub(crate) fn a_failing_test_leaves_nothing_attached(backend: Backend) {
+    let scene = Scene::new();
+    let failed = std::panic::catch_unwind(|| {
+        let _aegis = enforce(backend, scene.policy());
+        assert_refused(&scene.secret);
+        panic!("this is meant to fail, after it has attached");
+    });
+    assert!(failed.is_err());
+    assert_eq!(crate::common::held_bpf_descriptors(), 0);
+    assert!(cat(&scene.secret).status.success());
+}
+
 /// The denied file is in both policies: no open may succeed at any moment of a change.
 pub(crate) fn no_open_slips_through_while_policies_change(backend: Backend) {
     let scene = Scene::new();

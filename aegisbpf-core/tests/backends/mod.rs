@@ -69,6 +69,14 @@ pub(crate) const BOTH: &[(&str, Fact)] = &[
         audit::a_full_ring_loses_events_not_counts,
     ),
     (
+        "a_stalled_reader_loses_events_not_counts",
+        audit::a_stalled_reader_loses_events_not_counts,
+    ),
+    (
+        "a_single_event_wakes_nobody",
+        audit::a_single_event_wakes_nobody,
+    ),
+    (
         "sampling_is_one_in_n_on_each_cpu",
         audit::sampling_is_one_in_n_on_each_cpu,
     ),
@@ -143,6 +151,14 @@ pub(crate) const LSM: &[(&str, Fact)] = &[
     (
         "no_open_slips_through_while_policies_change",
         enforce::no_open_slips_through_while_policies_change,
+    ),
+    (
+        "a_stalled_reader_loses_events_not_refusals",
+        audit::a_stalled_reader_loses_events_not_refusals,
+    ),
+    (
+        "a_failing_test_leaves_nothing_attached",
+        enforce::a_failing_test_leaves_nothing_attached,
     ),
     (
         "the_empty_hook_class_is_not_attached",

@@ -39,6 +39,10 @@ pub(crate) const FACTS: &[(&str, Fact)] = &[
         a_rule_holds_for_sockets_that_are_older,
     ),
     (
+        "a_datagram_to_an_unconnected_socket_is_received_and_not_answered",
+        a_datagram_to_an_unconnected_socket_is_received_and_not_answered,
+    ),
+    (
         "audit_counts_what_enforce_would_refuse",
         audit_counts_what_enforce_would_refuse,
     ),
@@ -242,6 +246,34 @@ pub(crate) fn a_rule_holds_for_sockets_that_are_older(backend: Backend) {
     let answer = lines.next().unwrap().unwrap();
     child.wait().unwrap();
     assert_eq!(answer, "1 1 1 1 1 1");
+}
+
+/// Accepted: an unconnected socket is told its peer only with the datagram, after the hook. What it answers is refused.
+pub(crate) fn a_datagram_to_an_unconnected_socket_is_received_and_not_answered(backend: Backend) {
+    let script = r"
+        $| = 1;
+        my $socket = udp; bind($socket, v4('127.0.0.1', 0)) or exit 90;
+        my $port = unpack('x2 n', getsockname($socket));
+        print qq($port
+);
+        my $from = recv($socket, my $text, 10, 0);
+        defined($from) or exit 91;
+        print qq($text
+);
+        end(send($socket, 'x', 0, $from));
+    ";
+    let _aegis = attached(backend, Mode::Enforce, "[deny_ip]\n127.0.0.2\n");
+    let mut child = probe::command(script)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let port: u16 = lines.next().unwrap().unwrap().parse().unwrap();
+    // We may: the enforcer is never denied.
+    let socket = std::net::UdpSocket::bind("127.0.0.2:0").unwrap();
+    socket.send_to(b"data", ("127.0.0.1", port)).unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "data");
+    assert_eq!(child.wait().unwrap().code(), Some(EPERM));
 }
 
 /// The same decisions, and nothing refused.

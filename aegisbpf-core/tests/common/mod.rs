@@ -8,7 +8,7 @@
 
 use std::{
     fs,
-    io::ErrorKind,
+    io::{ErrorKind, Read},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -203,19 +203,40 @@ impl Load {
 
     #[track_caller]
     pub(crate) fn stop(self) -> Done {
+        let done = self.end();
+        assert!(
+            done.tried > 100,
+            "hardly anything was tried: {}",
+            done.tried
+        );
+        done
+    }
+
+    /// The same for one of several loads, which may have had no turn.
+    #[track_caller]
+    pub(crate) fn end(mut self) -> Done {
         fs::write(self.stop.path().join("stop"), "").unwrap();
-        let out = self.process.wait_with_output().unwrap();
-        let told = String::from_utf8_lossy(&out.stdout).into_owned();
-        let told: Vec<u64> = told
+        let mut told = String::new();
+        let mut output = self.process.stdout.take().unwrap();
+        output.read_to_string(&mut told).unwrap();
+        let status = self.process.wait().unwrap();
+        let numbers: Vec<u64> = told
             .split_whitespace()
             .map(|n| n.parse().unwrap())
             .collect();
-        let [tried, succeeded] = told[..] else {
-            panic!("{}: the load said {told:?}", out.status);
+        let [tried, succeeded] = numbers[..] else {
+            panic!("{status}: the load said {told:?}");
         };
         println!("tried {tried}, succeeded {succeeded}");
-        assert!(tried > 100, "hardly anything was tried: {tried}");
         Done { tried, succeeded }
+    }
+}
+
+/// A fact that fails leaves no load behind.
+impl Drop for Load {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 

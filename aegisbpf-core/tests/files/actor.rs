@@ -302,6 +302,11 @@ pub(crate) fn perform(what: &str, paths: &[PathBuf]) -> io::Result<()> {
             bind_mount(one, path(1))?;
             File::open(path(1)).map(drop)
         }
+        "new bind mount of it" => {
+            own_mounts(CloneFlags::CLONE_NEWNS)?;
+            super::raw::move_mount(one, path(1))?;
+            File::open(path(1)).map(drop)
+        }
         "bind mount of its directory" => {
             own_mounts(CloneFlags::CLONE_NEWNS)?;
             bind_mount(one.parent().unwrap_or(Path::new("/")), path(1))?;

@@ -105,7 +105,7 @@ impl Links {
 }
 
 /// A program of 32 bits that opens its first argument and ends with the error number: an ELF header, one segment, code.
-const OPENS_IN_32_BITS: [u8; 112] = {
+pub(crate) const OPENS_IN_32_BITS: [u8; 112] = {
     const HEADER: [u8; 84] = [
         // \x7fELF, 32 bits, little endian, version 1.
         0x7f, b'E', b'L', b'F', 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, //

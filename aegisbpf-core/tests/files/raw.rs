@@ -146,6 +146,30 @@ pub(crate) fn openat2(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// A bind mount by open_tree(2) and move_mount(2), which newer programs use.
+pub(crate) fn move_mount(from: &Path, at: &Path) -> io::Result<()> {
+    const CLONE: libc::c_uint = 1;
+    const EMPTY_PATH: libc::c_uint = 4;
+    let (from, at) = (c(from)?, c(at)?);
+    // SAFETY: the path ends with a NUL and outlives the call.
+    let tree =
+        check(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, from.as_ptr(), CLONE) })?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    let tree = unsafe { OwnedFd::from_raw_fd(i32::try_from(tree).map_err(io::Error::other)?) };
+    // SAFETY: both paths end with a NUL and outlive the call.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_FDCWD,
+            at.as_ptr(),
+            EMPTY_PATH,
+        )
+    })
+    .map(drop)
+}
+
 /// execveat(2) with a descriptor and no name, as fexecve(3) does.
 pub(crate) fn execute(file: &File) -> io::Result<()> {
     let arguments = [c"program".as_ptr(), c"/dev/null".as_ptr(), std::ptr::null()];

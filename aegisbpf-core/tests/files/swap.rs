@@ -7,6 +7,7 @@ use std::{
     process::{Child, ChildStdout, Stdio},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
+    time::Duration,
 };
 
 use nix::errno::Errno;
@@ -194,6 +195,8 @@ fn change_while_watched(
         told.fetch_add(1, Ordering::SeqCst);
         change(stage, number);
         told.fetch_add(1, Ordering::SeqCst);
+        // So that somebody looks while this one is in force and no other on its way.
+        thread::sleep(Duration::from_millis(2));
     }
     let seen = readers.stop();
     println!("{} times: {seen:?}", swaps());

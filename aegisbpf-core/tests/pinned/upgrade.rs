@@ -105,13 +105,19 @@ pub(crate) fn pins_of_another_version_are_replaced(backend: Backend) {
     assert_eq!(aegis.applied().unwrap().rules, 1);
 }
 
+/// How many processes follow each other, by default. `AEGIS_STARTS` makes it fewer, where each takes the verifier seconds.
+fn starts() -> usize {
+    let told = std::env::var("AEGIS_STARTS").ok();
+    told.and_then(|n| n.parse().ok()).unwrap_or(10)
+}
+
 /// One set after the other while a file is opened all the time.
 pub(crate) fn no_open_slips_through_a_succession(backend: Backend) {
     let (fs, scene) = (BpfFs::mount(), Scene::new());
     let first = builder(backend, &fs.base()).mode(Mode::Enforce);
     drop(attach(first.policy(scene.policy())));
     let load = Load::opening(&scene.secret);
-    for start in 0..4 {
+    for start in 0..starts().min(4) {
         let size = 1 << (19 + start % 2);
         let next = attach(builder(backend, &fs.base()).ring_buffer_bytes(size));
         assert_eq!(next.mode(), Mode::Enforce, "the mode was not asked for");
@@ -128,7 +134,7 @@ pub(crate) fn no_open_slips_through_a_restart(backend: Backend) {
     let first = builder(backend, &fs.base()).mode(Mode::Enforce);
     drop(attach(first.policy(scene.policy())));
     let load = Load::opening(&scene.secret);
-    for start in 0..10 {
+    for start in 0..starts() {
         let policy = scene.two_policies()[start % 2].clone();
         let next = attach(builder(backend, &fs.base()).policy(policy));
         assert_eq!(next.mode(), Mode::Enforce, "the mode was not asked for");
