@@ -41,6 +41,9 @@ const SHIPPED: (&str, &str) = (
     include_str!("../../policies/production.conf"),
 );
 
+/// Where the reports go if nobody says where.
+const REPORTS: &str = "aegis-report";
+
 /// A block of a service: two thirds at the fixed rate, one third as fast as it goes. Load tools know whole seconds.
 const SERVICE_WINDOW: Duration = Duration::from_secs(3);
 /// A block of a load tool that only knows as fast as it goes.
@@ -56,14 +59,18 @@ pub(crate) fn measure(args: &MeasureArgs) -> Result<(), Failure> {
 fn replay(args: &MeasureArgs, file: &Path) -> Result<(), Failure> {
     let open = File::open(file)
         .map_err(|error| Failure::said(format!("reading {}: {error}", file.display())))?;
-    let (plan, judgement) = journal::replay(BufReader::new(open))
+    let record = journal::replay(BufReader::new(open))
         .map_err(|error| Failure::said(format!("replaying {}: {error}", file.display())))?;
+    let judgement = &record.judgement;
     let mut out = io::stdout().lock();
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &judgement).map_err(io::Error::from)?;
+        serde_json::to_writer_pretty(&mut out, judgement).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
-        writeln!(out, "{}: {}", plan.workload, judgement.sentence())?;
+        writeln!(out, "{}: {}", record.plan.workload, judgement.sentence())?;
+    }
+    if let Some(directory) = &args.report {
+        write_reports(&record, directory)?;
     }
     conclude(if args.strict {
         judgement.strict()
@@ -89,7 +96,8 @@ fn run(args: &MeasureArgs) -> Result<(), Failure> {
     record.invocation = Some(invocation());
     // Whatever was started ends before the reports are written.
     drop((session, guard, progress));
-    files::write(&record, &args.report).map_err(|error| Failure::said(error.to_string()))?;
+    let directory = args.report.as_deref();
+    write_reports(&record, directory.unwrap_or(Path::new(REPORTS)))?;
     tell(args, &record)?;
     let judgement = &record.judgement;
     conclude(if args.strict {
@@ -112,9 +120,14 @@ fn tell(args: &MeasureArgs, record: &Record) -> Result<(), Failure> {
     if std::env::var_os("GITHUB_ACTIONS").is_some() {
         say(github::annotation(record));
     }
+    Ok(())
+}
+
+fn write_reports(record: &Record, directory: &Path) -> Result<(), Failure> {
+    files::write(record, directory).map_err(|error| Failure::said(error.to_string()))?;
     say(format_args!(
         "reports: {}",
-        args.report.join(files::NAMES[0]).display()
+        directory.join(files::NAMES[0]).display()
     ));
     Ok(())
 }

@@ -74,6 +74,12 @@ fn a_replay_gives_the_same_judgement_and_the_verdicts_code() {
         let done = measure(&["--replay", path, "--json"]);
         let again: Value = serde_json::from_str(&done.out).unwrap();
         assert_eq!(again, serde_json::to_value(&record.judgement).unwrap());
+        assert!(!scratch.path().join("again").exists());
+        let again = scratch.path().join("again");
+        measure(&["--replay", path, "--report", again.to_str().unwrap()]);
+        let rewritten = fs::read_to_string(again.join("report.html")).unwrap();
+        assert_eq!(rewritten, aegisbpf_measure::report::html::page(&record));
+        fs::remove_dir_all(again).unwrap();
     }
 }
 

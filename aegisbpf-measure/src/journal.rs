@@ -6,18 +6,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     decide::decide,
+    fingerprint::Fingerprint,
+    guard::Matches,
     plan::Plan,
     record::{BlockRecord, Calibration, Ended, Observed, Record, SCHEMA_VERSION},
     treatment::Check,
-    verdict::Judgement,
 };
+
+/// Version of the lines (`docs/schema/blocks-v3.schema.json`).
+pub const VERSION: u32 = 3;
+/// The version before it, which is still replayed: it had no first line, so it tells nothing of the machine.
+const NO_HEAD: u32 = 2;
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "line", rename_all = "snake_case")]
 enum Line {
+    Run(Head),
     Plan {
-        schema_version: u32,
+        /// Only in version 2.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        schema_version: Option<u32>,
         plan: Box<Plan>,
         plan_sha256: String,
     },
@@ -27,7 +36,20 @@ enum Line {
     End {
         ended: Ended,
         changed: Vec<String>,
+        #[serde(default)]
+        matches: Matches,
+        #[serde(default)]
+        notes: Vec<String>,
     },
+}
+
+/// On what machine, when and how: for whoever finds the file, and no part of what is decided on.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Head {
+    schema_version: u32,
+    unix_time: u64,
+    fingerprint: Fingerprint,
+    invocation: Option<String>,
 }
 
 /// A journal that cannot be replayed.
@@ -46,7 +68,7 @@ pub enum ReplayError {
         source: serde_json::Error,
     },
     /// It was written by another version.
-    #[error("the journal has schema version {found}; this is version {SCHEMA_VERSION}")]
+    #[error("the journal has version {found}; versions {NO_HEAD} and {VERSION} can be replayed")]
     Version {
         /// Its version.
         found: u32,
@@ -78,8 +100,14 @@ pub fn write(record: &Record, to: &mut dyn Write) -> io::Result<()> {
         ended,
         changed,
     } = &record.observed;
-    let head = Line::Plan {
-        schema_version: record.schema_version,
+    let head = Line::Run(Head {
+        schema_version: VERSION,
+        unix_time: record.unix_time,
+        fingerprint: record.fingerprint.clone(),
+        invocation: record.invocation.clone(),
+    });
+    let plan = Line::Plan {
+        schema_version: None,
         plan: Box::new(record.plan.clone()),
         plan_sha256: record.plan_sha256.clone(),
     };
@@ -90,8 +118,10 @@ pub fn write(record: &Record, to: &mut dyn Write) -> io::Result<()> {
     let end = Line::End {
         ended: *ended,
         changed: changed.clone(),
+        matches: record.matches.clone(),
+        notes: record.notes.clone(),
     };
-    for line in [head, Line::Calibration(calibration.clone())]
+    for line in [head, plan, Line::Calibration(calibration.clone())]
         .into_iter()
         .chain(blocks)
         .chain(checks)
@@ -103,50 +133,73 @@ pub fn write(record: &Record, to: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Decides again from the lines alone.
+/// Decides again from the lines alone, and puts the record together again: all of it but the comparison with a baseline.
 ///
 /// # Errors
 /// If a line is missing or not ours, or the plan is not the one that was hashed.
-pub fn replay(from: impl BufRead) -> Result<(Plan, Judgement), ReplayError> {
-    let (mut plan, mut calibration, mut end) = (None, None, None);
+pub fn replay(from: impl BufRead) -> Result<Record, ReplayError> {
+    let (mut head, mut plan, mut calibration, mut end) = (None, None, None, None);
     let (mut blocks, mut checks) = (Vec::new(), Vec::new());
     for (number, text) in (1..).zip(from.lines()) {
         let text = text.map_err(ReplayError::Read)?;
         match serde_json::from_str(&text).map_err(|source| ReplayError::Line { number, source })? {
+            Line::Run(read) => head = Some(of_version(VERSION, read.schema_version, read)?),
             Line::Plan {
                 schema_version,
                 plan: read,
                 plan_sha256: written,
             } => {
-                if schema_version != SCHEMA_VERSION {
-                    return Err(ReplayError::Version {
-                        found: schema_version,
-                    });
+                if let Some(found) = schema_version {
+                    head = Some(of_version(NO_HEAD, found, Head::default())?);
                 }
                 let found = read.sha256();
                 if found != written {
                     return Err(ReplayError::Plan { found, written });
                 }
-                plan = Some(*read);
+                plan = Some((*read, written));
             }
             Line::Calibration(read) => calibration = Some(read),
             Line::Block(block) => blocks.push(*block),
             Line::Check(check) => checks.push(check),
-            Line::End { ended, changed } => end = Some((ended, changed)),
+            Line::End {
+                ended,
+                changed,
+                matches,
+                notes,
+            } => end = Some((ended, changed, matches, notes)),
         }
     }
-    let plan = plan.ok_or(ReplayError::Missing("plan"))?;
+    let head = head.ok_or(ReplayError::Missing("run"))?;
+    let (plan, plan_sha256) = plan.ok_or(ReplayError::Missing("plan"))?;
     let calibration = calibration.ok_or(ReplayError::Missing("calibration"))?;
-    let (ended, changed) = end.ok_or(ReplayError::Missing("end"))?;
-    let judgement = decide(
-        &plan,
-        &Observed {
-            calibration,
-            blocks,
-            checks,
-            ended,
-            changed,
-        },
-    );
-    Ok((plan, judgement))
+    let (ended, changed, matches, notes) = end.ok_or(ReplayError::Missing("end"))?;
+    let observed = Observed {
+        calibration,
+        blocks,
+        checks,
+        ended,
+        changed,
+    };
+    let judgement = decide(&plan, &observed);
+    Ok(Record {
+        schema_version: SCHEMA_VERSION,
+        unix_time: head.unix_time,
+        plan,
+        plan_sha256,
+        fingerprint: head.fingerprint,
+        observed,
+        judgement,
+        matches,
+        invocation: head.invocation,
+        notes,
+        baseline: None,
+    })
+}
+
+fn of_version(known: u32, found: u32, head: Head) -> Result<Head, ReplayError> {
+    if found == known {
+        Ok(head)
+    } else {
+        Err(ReplayError::Version { found })
+    }
 }

@@ -18,7 +18,7 @@ use crate::{
     workload::{Half, Kind, Sample},
 };
 
-/// Version of the JSON form of [`Record`] and of the journal.
+/// Version of the JSON form of [`Record`] (`docs/schema/report-v2.schema.json`).
 pub const SCHEMA_VERSION: u32 = 2;
 
 /// A latency distribution: the recorded values of an HdrHistogram (3 significant digits), ascending.

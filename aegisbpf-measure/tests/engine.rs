@@ -487,13 +487,41 @@ fn the_journal_replays_the_same_verdict_bit_for_bit() {
         let record = judged(truth);
         let mut lines = Vec::new();
         journal::write(&record, &mut lines).unwrap();
-        let (plan, judgement) = journal::replay(BufReader::new(&lines[..])).unwrap();
-        assert_eq!(plan, record.plan);
-        let text = |judgement| serde_json::to_string(judgement).unwrap();
-        assert_eq!(text(&judgement), text(&record.judgement));
+        let again = journal::replay(BufReader::new(&lines[..])).unwrap();
         let json = serde_json::to_string(&record).unwrap();
+        assert_eq!(serde_json::to_string(&again).unwrap(), json);
         assert_eq!(serde_json::from_str::<Record>(&json).unwrap(), record);
     }
+}
+
+#[test]
+fn a_journal_begins_with_the_machine_and_one_of_the_version_before_is_replayed_without_it() {
+    let mut record = judged(Truth::default());
+    record.invocation = Some("aegisbpf measure -- make".to_owned());
+    let mut lines = Vec::new();
+    journal::write(&record, &mut lines).unwrap();
+    let text = String::from_utf8(lines).unwrap();
+    let (head, rest) = text.split_once('\n').unwrap();
+    let head: serde_json::Value = serde_json::from_str(head).unwrap();
+    assert_eq!(head["schema_version"], journal::VERSION);
+    assert_eq!(head["fingerprint"]["hard"]["kernel"], "6.12.0");
+    assert_eq!(head["invocation"], "aegisbpf measure -- make");
+
+    let old = rest.replacen(
+        "\"line\":\"plan\"",
+        "\"line\":\"plan\",\"schema_version\":2",
+        1,
+    );
+    let again = journal::replay(old.as_bytes()).unwrap();
+    let text = |judgement| serde_json::to_string(judgement).unwrap();
+    assert_eq!(text(&again.judgement), text(&record.judgement));
+    assert!(again.fingerprint.hard.is_empty() && again.invocation.is_none());
+
+    let headless = journal::replay(rest.as_bytes()).unwrap_err();
+    assert!(headless.to_string().contains("no run line"), "{headless}");
+    let newer = old.replacen("\"schema_version\":2", "\"schema_version\":4", 1);
+    let newer = journal::replay(newer.as_bytes()).unwrap_err();
+    assert!(newer.to_string().contains("version 4"), "{newer}");
 }
 
 #[test]

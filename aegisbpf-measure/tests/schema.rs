@@ -3,11 +3,20 @@
 
 mod common;
 
-use aegisbpf_measure::{Record, fake::Truth, record::SCHEMA_VERSION, workload::Kind};
+use aegisbpf_measure::{Record, fake::Truth, journal, record::SCHEMA_VERSION, workload::Kind};
 use serde_json::{Value, json};
 
 fn schema() -> Value {
     serde_json::from_str(include_str!("../../docs/schema/report-v2.schema.json")).unwrap()
+}
+
+/// The journal's schema refers to the record's for what both have.
+fn journal_schema() -> Value {
+    let text = include_str!("../../docs/schema/blocks-v3.schema.json")
+        .replace("report-v2.schema.json#/", "#/");
+    let mut whole: Value = serde_json::from_str(&text).unwrap();
+    whole["$defs"] = schema()["$defs"].clone();
+    whole
 }
 
 fn written(record: &Record) -> Value {
@@ -55,6 +64,35 @@ fn every_kind_of_record_is_valid() {
             .collect();
         assert!(errors.is_empty(), "{errors:#?}");
     }
+}
+
+#[test]
+fn every_line_of_a_journal_is_valid_and_no_other() {
+    let validator = jsonschema::validator_for(&journal_schema()).unwrap();
+    let mut lines = Vec::new();
+    for kind in [Kind::Batch, Kind::Service] {
+        let truth = Truth {
+            kind,
+            ..Truth::default()
+        };
+        journal::write(&common::full(truth), &mut lines).unwrap();
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for line in String::from_utf8(lines).unwrap().lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let errors: Vec<String> = validator
+            .iter_errors(&line)
+            .map(|error| error.to_string())
+            .collect();
+        assert!(errors.is_empty(), "{errors:#?}");
+        let mut bad = line.clone();
+        bad["line"] = json!("other");
+        assert!(!validator.is_valid(&bad));
+        seen.insert(line["line"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(seen.len(), 6, "{seen:?}");
+    let old = json!({"line": "run", "schema_version": 2, "unix_time": 0, "fingerprint": {"hard": {}, "soft": {}}, "invocation": null});
+    assert!(!validator.is_valid(&old));
 }
 
 #[test]

@@ -101,13 +101,13 @@ pub(crate) struct MeasureArgs {
     #[arg(long, value_name = "NAME", requires = "guard_on")]
     pub(crate) guard_process: Vec<String>,
 
-    /// Decide again from the blocks of an earlier run
+    /// Decide again from the blocks of an earlier run; with --report write its reports again
     #[arg(long, value_name = "FILE")]
     pub(crate) replay: Option<PathBuf>,
 
-    /// Where the reports go
-    #[arg(long, value_name = "DIR", default_value = "aegis-report")]
-    pub(crate) report: PathBuf,
+    /// Where the reports go [default: aegis-report; with --replay none are written without it]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
 
     /// What the report calls the workload; without it the program's name
     #[arg(long, value_name = "NAME")]
