@@ -4,14 +4,12 @@
 //! and its latency counts from when it was due.
 
 use std::{
-    collections::BTreeMap,
     sync::{Mutex, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
-use aegisbpf_measure::workload::{Block, BoxError, Half, Load, Sample};
-use hdrhistogram::Histogram;
+use aegisbpf_measure::workload::{self, Block, BoxError, Load, Sample};
 use nix::sys::prctl::set_timerslack;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -19,8 +17,8 @@ use rand_chacha::ChaCha8Rng;
 use crate::{
     cpu::CpuClock,
     load::{
-        generator::{histogram, nanos},
         schedule::Schedule,
+        tally::{Tally, Took},
     },
 };
 
@@ -29,6 +27,9 @@ const SEEDS: usize = 1 << 24;
 
 /// A client whose operation failed waits so long, so that a server that is gone is not asked millions of times.
 const BACK_OFF: Duration = Duration::from_millis(2);
+
+/// The last stretch of a delay is spun away: a sleeping thread wakes up late.
+const WAKE: Duration = Duration::from_millis(1);
 
 /// One connection to what is under load.
 pub trait Client: Send {
@@ -62,6 +63,7 @@ pub struct Clients<C> {
     ages: Vec<u64>,
     worker: Worker,
     lifetime: u64,
+    hold_up: Duration,
 }
 
 impl<C: Client> Clients<C> {
@@ -73,7 +75,13 @@ impl<C: Client> Clients<C> {
             clients,
             worker,
             lifetime,
+            hold_up: Duration::ZERO,
         }
+    }
+
+    /// The next closed-loop block wastes this time in its middle: the known delay of a spike-in.
+    pub fn hold_up(&mut self, delay: Duration) {
+        self.hold_up = delay;
     }
 
     /// Runs one block. `cpu` reads the server's CPU time; it is called at both ends of the window.
@@ -94,6 +102,11 @@ impl<C: Client> Clients<C> {
             opens,
             closes: opens + block.window,
             lifetime: self.lifetime,
+            clients: self.clients.len(),
+            hold_up: match block.load {
+                Load::Closed => std::mem::take(&mut self.hold_up),
+                Load::Open { .. } => Duration::ZERO,
+            },
         };
         let shared = &shared;
         thread::scope(|scope| {
@@ -145,25 +158,12 @@ impl<C: Client> Clients<C> {
                 Worker::Server => (server, own),
                 Worker::Client => (own, Duration::ZERO),
             };
-            let lag_p99 = matches!(block.load, Load::Open { .. })
-                .then(|| Duration::from_nanos(tally.lag.value_at_quantile(0.99)));
-            let halves = (block.load == Load::Closed).then(|| {
-                let (half, all) = (block.window / 2, tally.latency.len());
-                let (first, rest) = (tally.first_half, all.saturating_sub(tally.first_half));
-                [(first, half), (rest, wall.saturating_sub(half))]
-                    .map(|(operations, wall)| Half { operations, wall })
-            });
-            Ok(Sample {
-                operations: tally.latency.len(),
+            let took = Took {
                 wall,
                 cpu,
                 generator_cpu,
-                latency: Some(tally.latency),
-                lag_p99,
-                errors: tally.errors,
-                halves,
-                ..Sample::default()
-            })
+            };
+            Ok(tally.into_sample(block, took))
         })
     }
 }
@@ -176,13 +176,32 @@ struct Shared<'a> {
     opens: Instant,
     closes: Instant,
     lifetime: u64,
+    clients: usize,
+    /// The known delay of a spike-in.
+    hold_up: Duration,
 }
 
 impl Shared<'_> {
+    fn middle(&self) -> Instant {
+        self.opens + self.block.window / 2
+    }
+
+    /// The known delay, once: all clients stand still for so long, each after its first operation of the second half.
+    /// One that is alone spins, as it wakes up too late else; several would keep each other from the CPUs.
+    fn waste(&self, hold_up: &mut Duration) {
+        let delay = std::mem::take(hold_up);
+        let until = Instant::now() + delay;
+        if self.clients > 1 {
+            thread::sleep(delay.saturating_sub(WAKE));
+        }
+        workload::hold_up(until.saturating_duration_since(Instant::now()));
+    }
+
     /// One client's share of the block.
     fn work(&self, client: &mut impl Client, age: &mut u64) -> Tally {
         let mut tally = Tally::default();
         let mut free_since = self.start;
+        let mut hold_up = self.hold_up;
         loop {
             let due = {
                 let mut schedule = self.schedule.lock().unwrap_or_else(PoisonError::into_inner);
@@ -206,9 +225,11 @@ impl Shared<'_> {
                 Load::Closed => (self.opens..self.closes).contains(&now),
             };
             if counts {
-                tally.count(&outcome, now - intended, sent - intended.max(free_since));
-                let middle = self.opens + self.block.window / 2;
-                tally.first_half += u64::from(outcome.is_ok() && now < middle);
+                tally.lag(sent - intended.max(free_since));
+                match &outcome {
+                    Ok(()) => tally.done(now - intended, now < self.middle()),
+                    Err(class) => tally.error(class),
+                }
             }
             *age += 1;
             let mut renewed = Ok(());
@@ -222,58 +243,18 @@ impl Shared<'_> {
             if outcome.is_err() || renewed.is_err() {
                 thread::sleep(BACK_OFF);
             }
+            if now >= self.middle() {
+                self.waste(&mut hold_up);
+            }
             free_since = Instant::now();
-        }
-    }
-}
-
-/// What was counted in the window.
-#[derive(Debug)]
-struct Tally {
-    latency: Histogram<u64>,
-    lag: Histogram<u64>,
-    errors: BTreeMap<String, u64>,
-    /// Operations of the first half of the window.
-    first_half: u64,
-}
-
-impl Default for Tally {
-    fn default() -> Self {
-        Self {
-            latency: histogram(),
-            lag: histogram(),
-            errors: BTreeMap::new(),
-            first_half: 0,
-        }
-    }
-}
-
-impl Tally {
-    fn count(&mut self, outcome: &Result<(), String>, latency: Duration, lag: Duration) {
-        self.lag.saturating_record(nanos(lag));
-        match outcome {
-            Ok(()) => self.latency.saturating_record(nanos(latency)),
-            Err(class) => self.error(class),
-        }
-    }
-
-    fn error(&mut self, class: &str) {
-        *self.errors.entry(class.to_owned()).or_default() += 1;
-    }
-
-    fn add(&mut self, other: &Self) {
-        // Both have the same bounds.
-        let _ = self.latency.add(&other.latency);
-        let _ = self.lag.add(&other.lag);
-        self.first_half += other.first_half;
-        for (class, count) in &other.errors {
-            *self.errors.entry(class.clone()).or_default() += count;
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     /// Takes 2 ms an operation, and stands still for a fifth of a second once.
@@ -361,6 +342,26 @@ mod tests {
             BTreeMap::from([("SQLSTATE 40001".to_owned(), 50)])
         );
         assert_eq!(clients[0].connections, clients[0].operations);
+    }
+
+    #[test]
+    fn a_known_delay_is_missing_from_one_closed_window_in_its_second_half() {
+        let mut pool = Clients::new(
+            vec![Slow::default(), Slow::default()],
+            Worker::Server,
+            1_000,
+        );
+        pool.hold_up(Duration::from_millis(200));
+        let mut second_half = |load| {
+            let sample = pool.run(&block(load), &mut || Ok(Duration::ZERO)).unwrap();
+            sample.halves.map(|[_, second]| second.operations)
+        };
+        // An open loop leaves the delay to the next closed one.
+        assert_eq!(second_half(Load::Open { rate: 50.0 }), None);
+        // 250 ms less 200: two clients of 2 ms an operation do 50 at the most, and what was under way.
+        let held_up = second_half(Load::Closed).unwrap();
+        assert!(held_up <= 54, "{held_up}");
+        assert_eq!(pool.hold_up, Duration::ZERO, "one block has it");
     }
 
     #[test]

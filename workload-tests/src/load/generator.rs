@@ -1,7 +1,6 @@
 //! The load generator: one thread that sends what is due, reads what is answered, and watches its own lag.
 
 use std::{
-    collections::BTreeMap,
     io,
     iter::Peekable,
     net::SocketAddr,
@@ -9,8 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aegisbpf_measure::workload::{self, Block, BoxError, Half, Load, Sample};
-use hdrhistogram::Histogram;
+use aegisbpf_measure::workload::{self, Block, BoxError, Load, Sample};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, ppoll},
@@ -23,6 +21,7 @@ use crate::{
         connection::{Connection, Failure, Request},
         http::Target,
         schedule::Schedule,
+        tally::{Tally, Took},
     },
 };
 
@@ -32,9 +31,6 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 /// The last stretch before a send is due is polled without sleeping: a sleeping thread wakes up tens of µs late,
 /// which would be booked as latency.
 const SPIN: Duration = Duration::from_micros(60);
-
-/// Latencies are kept up to a minute, in nanoseconds.
-const LATENCY_LIMIT: u64 = 60_000_000_000;
 
 /// What ends a run; failed requests do not, they are counted.
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +98,7 @@ impl Generator {
     ) -> Result<Sample, BoxError> {
         let schedule = Schedule::new(block, self.target.pages.len()).peekable();
         let opens = Instant::now() + block.settle;
-        let mut tally = Tally::new();
+        let mut count = Count::default();
         let mut run = Run {
             generator: self,
             schedule,
@@ -110,14 +106,14 @@ impl Generator {
             opens,
             closes: opens + block.window,
             draining: false,
-            tally: &mut tally,
+            count: &mut count,
         };
         run.until(|run, now| now >= run.opens)?;
 
         let own_clock = CpuClock::of_this_thread();
         let (cpu_before, own_before, begin) = (cpu()?, own_clock.read()?, Instant::now());
-        run.tally.counting = true;
-        run.tally.middle = Some(begin + block.window / 2);
+        run.count.now = true;
+        run.count.middle = Some(begin + block.window / 2);
         match block.load {
             // Late replies still belong to the window: leaving them out would hide the slowest.
             Load::Open { .. } => {
@@ -129,76 +125,49 @@ impl Generator {
                 run.until(|run, now| now >= run.closes)?;
             }
         }
+        // What was counted is what was answered until now, however late this thread woke up.
         let wall = begin.elapsed();
         let (cpu, generator_cpu) = (
             cpu()?.saturating_sub(cpu_before),
             own_clock.read()?.saturating_sub(own_before),
         );
 
-        run.tally.counting = false;
+        run.count.now = false;
         run.draining = true;
         run.until(|run, _| run.is_idle())?;
-        let lag_p99 = matches!(block.load, Load::Open { .. })
-            .then(|| Duration::from_nanos(tally.lag.value_at_quantile(0.99)));
-        let halves = matches!(block.load, Load::Closed).then(|| {
-            let (half, all) = (block.window / 2, tally.latency.len());
-            let (first, rest) = (tally.first_half, all.saturating_sub(tally.first_half));
-            [(first, half), (rest, wall.saturating_sub(half))]
-                .map(|(operations, wall)| Half { operations, wall })
-        });
-        Ok(Sample {
-            operations: tally.latency.len(),
+        let took = Took {
             wall,
             cpu,
             generator_cpu,
-            latency: Some(tally.latency),
-            lag_p99,
-            errors: tally.errors,
-            halves,
-            ..Sample::default()
-        })
+        };
+        Ok(count.tally.into_sample(block, took))
     }
 }
 
-/// What was counted in the window.
-#[derive(Debug)]
-struct Tally {
-    counting: bool,
-    /// Until when the first half of the window lasts, and what was done in it (closed loop).
+/// What counts, and what was counted.
+#[derive(Debug, Default)]
+struct Count {
+    /// Closed loop: whether the window is open.
+    now: bool,
+    /// Until when its first half lasts.
     middle: Option<Instant>,
-    first_half: u64,
-    latency: Histogram<u64>,
-    lag: Histogram<u64>,
-    errors: BTreeMap<String, u64>,
+    tally: Tally,
 }
 
-impl Tally {
-    fn new() -> Self {
-        Self {
-            counting: false,
-            middle: None,
-            first_half: 0,
-            latency: histogram(),
-            lag: histogram(),
-            errors: BTreeMap::new(),
-        }
-    }
-
+impl Count {
     fn over(&mut self, request: Request, outcome: &Result<(), Failure>, now: Instant, load: Load) {
         // Open loop: a request belongs to the window in which it was due. Closed loop: in which it was answered.
         let counts = match load {
             Load::Open { .. } => request.counted,
-            Load::Closed => self.counting,
+            Load::Closed => self.now,
         };
-        if counts {
-            match outcome {
-                Ok(()) => {
-                    self.latency
-                        .saturating_record(nanos(now - request.intended));
-                    self.first_half += u64::from(self.middle.is_some_and(|middle| now < middle));
-                }
-                Err(failure) => *self.errors.entry(failure.class.clone()).or_default() += 1,
+        match outcome {
+            _ if !counts => {}
+            Ok(()) => {
+                let in_first_half = self.middle.is_some_and(|middle| now < middle);
+                self.tally.done(now - request.intended, in_first_half);
             }
+            Err(failure) => self.tally.error(&failure.class),
         }
     }
 }
@@ -213,7 +182,7 @@ struct Run<'a> {
     closes: Instant,
     /// Nothing is sent any more.
     draining: bool,
-    tally: &'a mut Tally,
+    count: &'a mut Count,
 }
 
 impl Run<'_> {
@@ -261,9 +230,8 @@ impl Run<'_> {
             self.schedule.next();
             let counted = intended >= self.opens;
             if counted {
-                self.tally
-                    .lag
-                    .saturating_record(nanos(now - intended.max(connection.free_since)));
+                let lag = now - intended.max(connection.free_since);
+                self.count.tally.lag(lag);
             }
             let request = Request {
                 page: due.page,
@@ -272,7 +240,7 @@ impl Run<'_> {
                 counted,
             };
             if let Err(class) = connection.send(request, &self.generator.target.pages[due.page]) {
-                self.tally
+                self.count
                     .over(request, &Err(Failure::broken(class)), now, self.block.load);
                 reopen(connection, self.generator.target.address)?;
             }
@@ -348,7 +316,7 @@ impl Run<'_> {
         let timeout = || Err(Failure::broken("timeout".to_owned()));
         let outcome = outcome.or_else(|| connection.is_overdue(now, REQUEST_LIMIT).then(timeout));
         if let (Some(outcome), Some(request)) = (outcome, connection.request) {
-            self.tally.over(request, &outcome, now, self.block.load);
+            self.count.over(request, &outcome, now, self.block.load);
             connection.finish(now);
             if outcome.is_err_and(|failure| failure.broken) {
                 reopen(connection, target.address)?;
@@ -362,13 +330,4 @@ fn reopen(connection: &mut Connection, address: SocketAddr) -> Result<(), LoadEr
     connection
         .reopen()
         .map_err(|source| LoadError::Connect { address, source })
-}
-
-/// An empty histogram of latencies: 3 significant digits.
-pub(crate) fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LATENCY_LIMIT, 3).expect("1 < limit, and 3 digits are allowed")
-}
-
-pub(crate) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -34,6 +34,18 @@ pub(crate) const LOST: &str = "lost account";
 /// The class of a bank whose sums differ: a transaction was done in part.
 pub(crate) const UNBALANCED: &str = "books do not balance";
 
+/// What an application sees of a transfer: whether the account's balance was there, or the error by its class.
+pub(crate) fn outcome<E>(
+    transfer: Result<bool, E>,
+    class: impl FnOnce(&E) -> String,
+) -> Result<(), String> {
+    match transfer {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(LOST.to_owned()),
+        Err(error) => Err(class(&error)),
+    }
+}
+
 /// The sums that every whole transaction keeps equal: accounts, tellers, branches, history.
 pub(crate) fn is_balanced(sums: [i64; 4]) -> bool {
     sums.iter().all(|sum| *sum == sums[0])

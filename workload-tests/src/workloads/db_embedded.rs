@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use crate::{
     load::{Client, Clients, Worker},
     workload::{Prepared, Requirement, Workload},
-    workloads::bank::{self, LOST, Transfer, UNBALANCED},
+    workloads::bank::{self, Transfer, UNBALANCED},
 };
 
 const BRANCHES: i32 = 1;
@@ -141,11 +141,7 @@ impl Teller {
 
 impl Client for Teller {
     fn operate(&mut self, rng: &mut ChaCha8Rng) -> Result<(), String> {
-        match self.transfer(Transfer::draw(rng, BRANCHES)) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(LOST.to_owned()),
-            Err(error) => Err(class(&error)),
-        }
+        bank::outcome(self.transfer(Transfer::draw(rng, BRANCHES)), class)
     }
 
     fn reconnect(&mut self) -> Result<(), String> {
@@ -198,6 +194,11 @@ impl Session for SqliteSession {
     fn opens_per_operation(&self) -> f64 {
         1.0
     }
+
+    fn hold_up(&mut self, delay: Duration) -> bool {
+        self.clients.hold_up(delay);
+        true
+    }
 }
 
 #[cfg(test)]
@@ -205,6 +206,7 @@ mod tests {
     use rand::SeedableRng;
 
     use super::*;
+    use crate::workloads::bank::LOST;
 
     #[test]
     fn money_that_comes_from_nowhere_is_noticed() {

@@ -162,6 +162,11 @@ impl Session for MysqlSession {
         // The server has its files open; a client reads its option file for each connection.
         1.0 / LIFETIME as f64
     }
+
+    fn hold_up(&mut self, delay: Duration) -> bool {
+        self.clients.hold_up(delay);
+        true
+    }
 }
 
 /// The file in which a client finds its server, and its password if it had one.

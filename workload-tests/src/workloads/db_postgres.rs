@@ -21,7 +21,7 @@ use crate::{
     service::{Meter, Service},
     workload::{Prepared, Requirement, Workload, find_packaged, version},
     workloads::{
-        bank::{self, LOST, Transfer, UNBALANCED},
+        bank::{self, Transfer, UNBALANCED},
         program,
     },
 };
@@ -177,6 +177,11 @@ impl Session for PostgresSession {
     fn opens_per_operation(&self) -> f64 {
         // A new connection opens two dozen files; how many exactly depends on the version.
         10.0 / LIFETIME as f64
+    }
+
+    fn hold_up(&mut self, delay: Duration) -> bool {
+        self.clients.hold_up(delay);
+        true
     }
 }
 
@@ -340,11 +345,7 @@ impl Teller {
 
 impl Client for Teller {
     fn operate(&mut self, rng: &mut ChaCha8Rng) -> Result<(), String> {
-        match self.transfer(Transfer::draw(rng, BRANCHES)) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(LOST.to_owned()),
-            Err(error) => Err(class(&error)),
-        }
+        bank::outcome(self.transfer(Transfer::draw(rng, BRANCHES)), class)
     }
 
     fn reconnect(&mut self) -> Result<(), String> {
@@ -367,6 +368,7 @@ mod tests {
     use rand::SeedableRng;
 
     use super::*;
+    use crate::workloads::bank::LOST;
 
     fn session() -> Option<(crate::scratch::Scratch, PostgresSession)> {
         let missing = crate::workload::missing(Postgres.requires());
