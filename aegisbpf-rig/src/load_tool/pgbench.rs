@@ -52,7 +52,8 @@ impl LoadTool for Pgbench {
         Ok(command)
     }
 
-    /// A line of the log: client, number, time in microseconds (from the scheduled start), script, epoch, microseconds.
+    /// A line of the log: client, number, time in microseconds (from the scheduled start), script, epoch, microseconds, and with
+    /// a rate the lag.
     fn read(&self, output: &str, wanted: &Wanted<'_>) -> Result<Yield, ToolError> {
         let number = |key: &str| {
             let line = output.lines().find_map(|line| line.strip_prefix(key))?;
@@ -111,16 +112,24 @@ mod tests {
         *,
     };
 
-    /// Printed by pgbench 15.
+    /// Printed by pgbench 15.18, shortened to three transactions and one that failed.
     const PRINTED: &str = "\
+pgbench (15.18 (Debian 15.18-0+deb12u1))
+starting vacuum...end.
 transaction type: <builtin: TPC-B (sort of)>
 scaling factor: 1
+query mode: simple
 number of clients: 2
-duration: 2 s
+number of threads: 2
+maximum number of tries: 1
+duration: 1 s
 number of transactions actually processed: 3
 number of failed transactions: 1 (0.025%)
-latency average = 0.498 ms
-tps = 2005.123456 (without initial connection time)
+latency average = 5.025 ms
+latency stddev = 7.196 ms
+rate limit schedule lag: avg 2.939 (max 40.352) ms
+initial connection time = 13.137 ms
+tps = 224.169988 (without initial connection time)
 ";
 
     #[test]
@@ -128,7 +137,7 @@ tps = 2005.123456 (without initial connection time)
         let scratch = tempfile::tempdir().unwrap();
         fs::write(
             scratch.path().join("pgbench-transactions.77"),
-            "0 1 412 0 1770422400 500\n1 1 981 0 1770422400 700\n",
+            "0 1 412 0 1770422400 500 78\n1 1 981 0 1770422400 700 26728\n",
         )
         .unwrap();
         fs::write(
