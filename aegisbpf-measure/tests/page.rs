@@ -3,7 +3,7 @@
 
 mod common;
 
-use aegisbpf_measure::{Record, Verdict, fake::Truth, report::html::page};
+use aegisbpf_measure::{Record, Verdict, fake::Truth, journal, report::html::page};
 use serde_json::Value;
 
 /// Every `data-at` of the page with its value and, where it has one, its text.
@@ -160,6 +160,17 @@ fn every_figure_is_there_and_holds_every_block() {
         record.judgement.shift.len()
     );
     assert_eq!(page.matches("class=\"step hook\"").count(), 2);
+}
+
+#[test]
+fn the_committed_example_is_what_its_blocks_give() {
+    let blocks = include_bytes!("../../docs/examples/blocks.jsonl");
+    let record = journal::replay(&blocks[..]).unwrap();
+    assert!(!record.fingerprint.hard.is_empty());
+    assert!(
+        page(&record) == include_str!("../../docs/examples/report.html"),
+        "run `cargo run -p aegisbpf-measure --example report` and commit docs/examples"
+    );
 }
 
 #[test]

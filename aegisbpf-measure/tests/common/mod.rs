@@ -101,7 +101,10 @@ fn attribution() -> Attribution {
     };
     Attribution {
         bare_ns: 33_000.0,
-        hooks: vec![hook("file_open", 0.52), hook("socket_connect", 0.11)],
+        hooks: vec![
+            hook("file_open", 0.52),
+            hook("tracepoint/syscalls/sys_exit_open_by_handle_at", 0.11),
+        ],
         process_ns: 20.0,
         process_percent: 0.06,
         direct_percent: 0.69,

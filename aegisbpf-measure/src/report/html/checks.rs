@@ -47,7 +47,7 @@ fn row(i: usize, check: &SelfCheck, scale: Scale) -> Markup {
         div.row {
             span.name { (check.check) small { (asks(check.check)) } }
             span.strip {
-                @if is_percent(check) {
+                @if is_percent(check) && check.status != Status::NotJudged {
                     svg height="26" width="100%" {
                         line.zero x1=(scale.x(0.0)) x2=(scale.x(0.0)) y1="0" y2="100%" {}
                         @if check.expected != 0.0 { line.expected x1=(scale.x(check.expected)) x2=(scale.x(check.expected)) y1="0" y2="100%" {} }

@@ -89,16 +89,19 @@ impl Scale {
     }
 }
 
+/// Above this share of a figure's height there is no place for a label above its line.
+const TOP: f64 = 85.0;
+
 pub(super) fn percent(share: f64) -> String {
     format!("{share:.2}%")
 }
 
-/// Horizontal lines at round values, each with its label above it at the left.
+/// Horizontal lines at round values, each with its label above it at the left; below it where the figure ends.
 pub(super) fn grid(scale: Scale, label: impl Fn(f64) -> String) -> Markup {
     html! {
         @for tick in scale.ticks() {
             line.grid x1="0" x2="100%" y1=(scale.y(tick)) y2=(scale.y(tick)) {}
-            text.tick x="0" y=(scale.y(tick)) dy="-3" { (label(tick)) }
+            text.tick x="0" y=(scale.y(tick)) dy=(if scale.share(tick) > TOP { "11" } else { "-3" }) { (label(tick)) }
         }
     }
 }
