@@ -31,6 +31,8 @@ mod raw;
 mod scene;
 #[path = "files/swap.rs"]
 mod swap;
+#[path = "common/vm.rs"]
+mod vm;
 #[path = "files/way.rs"]
 mod way;
 
@@ -127,6 +129,10 @@ const FACTS: &[(&str, Fact)] = &[
     (
         "a_denied_program_is_executed_by_no_name",
         way::a_denied_program_is_executed_by_no_name,
+    ),
+    (
+        "another_spelling_in_a_case_folding_directory",
+        way::another_spelling_in_a_case_folding_directory,
     ),
     (
         "a_denied_loader_loads_nothing",
@@ -249,7 +255,11 @@ fn run(backend: Backend, shared: &Shared, fact: Fact) -> Completion {
             .load()
         {
             Ok(aegis) => Ok(Stage::new(aegis)),
-            Err(error @ Error::Unsupported { .. }) => Err(error.chain().replace('\n', "; ")),
+            Err(error @ Error::Unsupported { .. }) => {
+                let reason = error.chain().replace('\n', "; ");
+                vm::must_not_lack(backend, &reason);
+                Err(reason)
+            }
             Err(error) => panic!("{}", error.chain()),
         }
     });

@@ -1,5 +1,7 @@
 //! A policy meets a host: what its paths and cgroups are there, and which files are trusted with one.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;

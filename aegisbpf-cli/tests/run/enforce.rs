@@ -40,7 +40,12 @@ pub(crate) const FACTS: &[(&str, fn())] = &[
 
 /// Why nothing can be refused here.
 pub(crate) fn missing() -> Option<String> {
-    super::cannot(aegisbpf_core::Mode::Enforce)
+    let lacking = super::cannot(aegisbpf_core::Mode::Enforce);
+    assert!(
+        lacking.is_none() || std::env::var_os("AEGIS_IN_VM").is_none(),
+        "our own virtual machine can refuse: {lacking:?}"
+    );
+    lacking
 }
 
 const MODE: &[&str] = &["--enforce"];

@@ -6,6 +6,8 @@
     reason = "each test program uses a part; a panic is how a test fails"
 )]
 
+mod vm;
+
 use std::{
     fs,
     io::{ErrorKind, Read},
@@ -63,7 +65,11 @@ impl Scene {
 pub(crate) fn missing(backend: Backend, mode: Mode) -> Option<String> {
     match Enforcer::builder().backend(backend).mode(mode).load() {
         Ok(_) => None,
-        Err(error @ Error::Unsupported { .. }) => Some(error.chain().replace('\n', "; ")),
+        Err(error @ Error::Unsupported { .. }) => {
+            let reason = error.chain().replace('\n', "; ");
+            vm::must_not_lack(backend, &reason);
+            Some(reason)
+        }
         Err(error) => panic!("{}", error.chain()),
     }
 }

@@ -3,11 +3,14 @@
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
 };
 
-use nix::errno::Errno;
+use nix::{
+    errno::Errno,
+    mount::{MntFlags, umount2},
+};
 
 use super::{
     actor::{allowed, command, refused},
@@ -126,6 +129,45 @@ pub(crate) fn a_denied_program_is_executed_by_no_name(stage: &mut Stage) {
     }
     refused("execute by descriptor", &[&denied]);
     allowed("execute by descriptor", &[&other]);
+}
+
+/// Accepted: a rule knows a name as it is written. The file is denied by whatever spelling, but one that takes its place
+/// under another is not, until a policy is applied again.
+pub(crate) fn another_spelling_in_a_case_folding_directory(stage: &mut Stage) {
+    if std::env::var_os("AEGIS_IN_VM").is_none() || !Path::new("/usr/bin/chattr").exists() {
+        return; // it mounts, for all to see, and needs what makes such a directory
+    }
+    let scene = Scene::new();
+    let (image, mounted) = (scene.path("image"), Mounted(scene.path("mounted")));
+    let script = "truncate -s 32M \"$1\" && mkfs.ext4 -q -O casefold -E encoding=utf8 \"$1\" && mkdir \"$2\" \
+        && mount -t ext4 -o loop \"$1\" \"$2\" && mkdir \"$2/folding\" && chattr +F \"$2/folding\"";
+    let made = Command::new("sh")
+        .args(["-c", script, "sh"])
+        .args([&image, &mounted.0])
+        .status();
+    assert!(made.unwrap().success());
+    let folding = mounted.0.join("folding");
+    let (secret, loud) = (folding.join("secret"), folding.join("SECRET"));
+    fs::write(&secret, "").unwrap();
+    let policy = scene.deny(&[&secret]);
+    stage.enforce(&policy);
+    refused("open", &[&loud]);
+    refused("unlink", &[&loud]);
+    fs::remove_file(&secret).unwrap();
+    refused("create", &[&secret]);
+    allowed("create", &[&loud]);
+    allowed("open", &[&loud]);
+    stage.enforce(&policy);
+    refused("open", &[&loud]);
+    refused("open", &[&secret]);
+}
+
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
 }
 
 /// The loader of programs that are not linked statically is opened to be executed.
