@@ -67,7 +67,8 @@ fn wrk_tells_its_requests_its_histogram_and_its_errors() {
     };
     let latency = found.latency.unwrap();
     assert!(found.operations > 0 && found.errors.is_empty());
-    assert_eq!(latency.len(), found.operations);
+    // wrk adds what a slow answer kept it from asking meanwhile.
+    assert!(latency.len() >= found.operations, "{}", latency.len());
     assert!(found.wall.unwrap() >= Duration::from_secs(1));
 
     let gone = run(&format!("wrk -t1 -c2 {address}/gone"), None).unwrap();

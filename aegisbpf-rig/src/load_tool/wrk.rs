@@ -7,7 +7,8 @@ use super::{LoadTool, ToolError, Wanted, Yield, histogram, missing, seconds, wit
 #[derive(Debug)]
 pub(super) struct Wrk;
 
-/// Called by wrk at its end. Latencies are in microseconds.
+/// Called by wrk at its end. Latencies are in microseconds. Its histogram holds more of them than there were requests: it adds
+/// those that a slow answer kept it from sending (its own correction of coordinated omission).
 const SCRIPT: &str = r#"done = function(summary, latency, requests)
 	local e = summary.errors
 	io.write(string.format("aegis requests %d duration_us %d\n", summary.requests, summary.duration))
