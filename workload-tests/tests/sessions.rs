@@ -40,6 +40,8 @@ fn samples(workload: &dyn Workload) -> Vec<Sample> {
         assert!(path.is_file(), "{}", path.display());
     }
     assert!(session.opens_per_operation() > 0.0);
+    // A spike-in must be possible; of no time at all, it is none.
+    assert!(session.hold_up(Duration::ZERO), "{}", workload.name());
     let closed = Block {
         seed: 1,
         settle: Duration::from_millis(50),

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aegisbpf_measure::workload::{Block, BoxError, Kind, Sample, Session};
+use aegisbpf_measure::workload::{self, Block, BoxError, Kind, Sample, Session};
 use aegisbpf_rig::cgroup::Cgroup;
 use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
@@ -50,6 +50,8 @@ pub(crate) struct Build<B> {
     reference: Vec<u64>,
     objects: Tmpfs,
     cgroup: Option<Cgroup>,
+    /// Time to waste in the next block: the known delay of a spike-in.
+    hold_up: Duration,
 }
 
 impl<B: Builder + 'static> Build<B> {
@@ -69,6 +71,7 @@ impl<B: Builder + 'static> Build<B> {
             reference: Vec::new(),
             objects: Tmpfs::new(scratch.join("objects"))?,
             cgroup: Cgroup::new("build").ok(),
+            hold_up: Duration::ZERO,
         };
         let sources = build.units.clone();
         let mut count = cpus.min(all);
@@ -165,6 +168,7 @@ impl<B: Builder + 'static> Session for Build<B> {
         let (own_before, before) = (own.read()?, children()?);
         let begin = Instant::now();
         let failure = self.build()?;
+        workload::hold_up(std::mem::take(&mut self.hold_up));
         let wall = begin.elapsed();
         let mut sample = Sample {
             wall,
@@ -190,6 +194,11 @@ impl<B: Builder + 'static> Session for Build<B> {
 
     fn opens_per_operation(&self) -> f64 {
         OPENS
+    }
+
+    fn hold_up(&mut self, delay: Duration) -> bool {
+        self.hold_up = delay;
+        true
     }
 }
 
