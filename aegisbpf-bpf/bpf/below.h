@@ -59,7 +59,7 @@ static __always_inline void decide_both_below(struct access *a, struct dentry *o
 					      struct decision *d)
 {
 	decide_dentry_below(a, old, 0, d);
-	a->exempt = d->kind == DECISION_EXEMPT ? d->rule : 0;
+	a->exempt = (d->kind == DECISION_EXEMPT ? d->rule : 0) + unknown_zero;
 	if (d->kind != DECISION_ALLOW && !a->exempt)
 		return;
 	decide_dentry_below(a, new, 0, d);
@@ -142,7 +142,9 @@ static __noinline int judge_rename_below(struct dentry *old, u64 from, struct de
 static __noinline int on_rename_below(struct inode *old_dir, struct dentry *old, struct inode *new_dir,
 				      struct dentry *new)
 {
-	u64 from = watched_now(old, old_dir), to = watched_now(new, new_dir);
+	/* What is added is nothing: see decide_below. */
+	u64 nothing = (u64)unknown_zero << 32 | unknown_zero;
+	u64 from = watched_now(old, old_dir) + nothing, to = watched_now(new, new_dir) + nothing;
 
 	if (judge_rename_below(old, from, new, to)) {
 		asm volatile("" ::: "memory");

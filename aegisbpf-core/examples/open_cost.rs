@@ -6,6 +6,8 @@
 //! cargo xtask vm --icount -- target/release/examples/open_cost
 //! ```
 //!
+//! With the argument `directories` it prints the rows about rules for all below a directory, and no other ones of ours.
+//!
 //! Method: 64 files, 101 opens and closes each, the median of each file, the mean of the medians. The reading of the clock is
 //! in every row and cancels in the differences. A match is measured by another process, in audit mode, each with its event:
 //! the enforcer itself is exempt.
@@ -31,7 +33,8 @@ const RING: u32 = 1 << 23;
 
 fn main() -> Result<(), Any> {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|word| word == ELSEWHERE) {
+    let first = arguments.next();
+    if first.as_ref().is_some_and(|word| word == ELSEWHERE) {
         let files: Vec<PathBuf> = arguments.map(PathBuf::from).collect();
         measure(&files)?;
         println!("{}", measure(&files)?);
@@ -53,6 +56,9 @@ fn main() -> Result<(), Any> {
     println!("open+close, no program: {none:.1} instructions");
     println!("{:<38} {:>8} {:>10}", "above that", "", "x empty");
     println!("{:<38} {empty:>8.1} {:>10.3}", "empty lsm/file_open", 1.0);
+    if first.is_some_and(|word| word == "directories") {
+        return below(folder.path(), empty);
+    }
     let modify_return = {
         let _hook = EmptyHook::modify_return(std::path::Path::new("/sys/fs/bpf"))?;
         measure(&files)? - none

@@ -37,6 +37,7 @@ pub(crate) struct Loaded {
     links: Links,
     /// The directory of the cgroup that programs on sockets are attached to, unless it is the root.
     scope: Option<PathBuf>,
+    backend: Backend,
 }
 
 /// How large the maps are made that cannot grow.
@@ -54,15 +55,7 @@ impl Loaded {
     /// # Errors
     /// [`Error::Unsupported`] if this kernel refuses, with what it said.
     pub(crate) fn load(backend: Backend, sizes: Sizes) -> Result<Self> {
-        let btf = Btf::from_sys_fs().map_err(|source| Error::Unsupported {
-            what: format!("loading the {backend} backend"),
-            reason: "the kernel's type information cannot be read at /sys/kernel/btf/vmlinux"
-                .into(),
-            remedy:
-                "run a kernel built with CONFIG_DEBUG_INFO_BTF=y, as distributions' kernels are"
-                    .into(),
-            source: Some(source.into()),
-        })?;
+        let btf = types(backend)?;
         let bytes = object(backend);
         let refused = |source: crate::error::Source, what: &str| refusal(backend, what, source);
         let mut ebpf = EbpfLoader::new()
@@ -86,25 +79,49 @@ impl Loaded {
                 hooks,
                 links: Links::Held(Vec::new()),
                 scope: None,
+                backend,
             });
         }
-        for hook in &hooks {
-            let program = in_object(&mut ebpf, hook.program)?;
-            let verified = match (program, hook.place) {
-                (Program::Lsm(lsm), Place::Lsm(name)) => lsm.load(name, &btf),
+        let mut loaded = Self {
+            programs: Programs::Object(ebpf, BTreeMap::new()),
+            hooks,
+            links: Links::Held(Vec::new()),
+            scope: None,
+            backend,
+        };
+        // Most policies have no rule about a directory: what only such rules need is loaded with the first.
+        let now = loaded.hooks.iter().copied();
+        let now: Vec<Hook> = now.filter(|hook| hook.need != Need::Directories).collect();
+        loaded.verify(&now, &btf)?;
+        Ok(loaded)
+    }
+
+    /// Has the kernel verify the programs of `hooks`, out of the object that this process loaded.
+    fn verify(&mut self, hooks: &[Hook], btf: &Btf) -> Result<()> {
+        for hook in hooks {
+            let verified = match (self.programs.get_mut(hook.program)?, hook.place) {
+                (Program::Lsm(lsm), Place::Lsm(name)) => lsm.load(name, btf),
                 (Program::TracePoint(point), _) => point.load(),
                 (Program::RawTracePoint(point), _) => point.load(),
                 (Program::CgroupSockAddr(sock), _) => sock.load(),
                 _ => Err(ProgramError::UnexpectedProgramType),
             };
-            verified.map_err(|e| refused(e.into(), &hook.name()))?;
+            verified.map_err(|e| refusal(self.backend, &hook.name(), e.into()))?;
         }
-        Ok(Self {
-            programs: Programs::Object(ebpf, BTreeMap::new()),
-            hooks,
-            links: Links::Held(Vec::new()),
-            scope: None,
-        })
+        Ok(())
+    }
+
+    /// The same for those among `hooks` that are not in the kernel yet.
+    fn verify_late(&mut self, hooks: &[Hook]) -> Result<()> {
+        let is_late = |hook: &&Hook| {
+            let program = self.programs.get(hook.program);
+            program.is_some_and(|program| program.fd().is_err())
+        };
+        let late: Vec<Hook> = hooks.iter().filter(is_late).copied().collect();
+        if late.is_empty() {
+            return Ok(());
+        }
+        self.verify(&late, &types(self.backend)?)
     }
 
     /// Lets programs on sockets see those of one cgroup alone.
@@ -125,6 +142,7 @@ impl Loaded {
             hooks,
             links: Links::Pinned(pins.links()),
             scope,
+            backend,
         })
     }
 
@@ -133,6 +151,8 @@ impl Loaded {
     /// # Errors
     /// If the file system refuses, or something has that name already.
     pub(crate) fn pin(&mut self, pins: &Pins) -> Result<()> {
+        // Whoever takes up the pins has no object to load from.
+        self.verify_late(&self.hooks.clone())?;
         let Programs::Object(ebpf, _) = &mut self.programs else {
             return Err(Error::kernel("pinning programs", "they are pinned already"));
         };
@@ -184,6 +204,7 @@ impl Loaded {
         if missing.is_empty() {
             return Ok(());
         }
+        self.verify_late(&missing)?;
         let needs_tracefs = missing.iter().any(|h| matches!(h.place, Place::Syscall(_)));
         let (programs, links) = (&mut self.programs, &mut self.links);
         let scope = self.scope.as_deref();
@@ -245,7 +266,7 @@ impl Loaded {
         let attached = self.links.attached(&self.hooks);
         self.hooks
             .iter()
-            .filter_map(|hook| self.programs.get(hook.program).map(|p| (hook, p)))
+            .filter_map(|hook| self.in_kernel(hook).map(|p| (hook, p)))
             .map(|(hook, program)| {
                 let fd = program.fd().map_err(|e| Error::kernel(hook.name(), e))?;
                 let info = runtime::ProgramFdInfo::read(fd)?;
@@ -276,11 +297,17 @@ impl Loaded {
         self.told(|info| info.memory)
     }
 
+    /// The program of a hook, if the kernel has it already.
+    fn in_kernel(&self, hook: &Hook) -> Option<&Program> {
+        let program = self.programs.get(hook.program)?;
+        program.fd().is_ok().then_some(program)
+    }
+
     /// Something that the kernel tells of each program.
     fn told(&self, part: impl Fn(&runtime::ProgramFdInfo) -> u64) -> Result<Vec<(String, u64)>> {
         self.hooks
             .iter()
-            .filter_map(|hook| self.programs.get(hook.program).map(|p| (hook, p)))
+            .filter_map(|hook| self.in_kernel(hook).map(|p| (hook, p)))
             .map(|(hook, program)| {
                 let fd = program
                     .fd()
@@ -312,6 +339,16 @@ fn is_missing(hook: &Hook, btf: &Btf) -> bool {
 
 fn has_no_function(btf: &Btf, name: &str) -> bool {
     btf.id_by_type_name_kind(name, BtfKind::Func).is_err()
+}
+
+fn types(backend: Backend) -> Result<Btf> {
+    Btf::from_sys_fs().map_err(|source| Error::Unsupported {
+        what: format!("loading the {backend} backend"),
+        reason: "the kernel's type information cannot be read at /sys/kernel/btf/vmlinux".into(),
+        remedy: "run a kernel built with CONFIG_DEBUG_INFO_BTF=y, as distributions' kernels are"
+            .into(),
+        source: Some(source.into()),
+    })
 }
 
 fn object(backend: Backend) -> &'static [u8] {

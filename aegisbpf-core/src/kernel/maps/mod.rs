@@ -82,7 +82,7 @@ impl Maps {
     /// # Errors
     /// As [`Maps::take`].
     pub(crate) fn ring(source: &mut Source<'_>) -> Result<Ring> {
-        source.take(names::EVENTS)
+        source.share(names::EVENTS)
     }
 
     /// What the programs read of mode, sampling and generation.

@@ -7,7 +7,7 @@ use aya::{
 
 use crate::{
     error::{Error, Result},
-    kernel::pins::Pins,
+    kernel::{modify_return::descriptor, pins::Pins},
 };
 
 /// See the module.
@@ -39,5 +39,30 @@ impl Source<'_> {
                 .map_err(|e| Error::kernel(format!("opening the pinned map {name}"), e))?,
         };
         T::try_from(map).map_err(|e| Error::kernel(format!("opening the map {name}"), e))
+    }
+
+    /// The same by a descriptor of its own: programs that are loaded later still find the object's under its number, though
+    /// this one is closed by then.
+    ///
+    /// # Errors
+    /// As [`Source::take`].
+    pub(super) fn share<T>(&mut self, name: &str) -> Result<T>
+    where
+        T: TryFrom<Map, Error = MapError>,
+    {
+        let Self::Object(ebpf) = self else {
+            return self.take(name);
+        };
+        let failed = |e: crate::error::Source| Error::kernel(format!("sharing the map {name}"), e);
+        let own = ebpf
+            .map(name)
+            .and_then(descriptor)
+            .ok_or_else(|| failed("it is not in the embedded object".into()))?
+            .try_clone_to_owned()
+            .map_err(|e| failed(e.into()))?;
+        MapData::from_fd(own)
+            .and_then(Map::from_map_data)
+            .and_then(T::try_from)
+            .map_err(|e| failed(e.into()))
     }
 }
