@@ -23,7 +23,10 @@ use aya::{
     maps::Map,
     programs::{FExit, Program},
 };
-use aya_obj::{Object, btf::BtfKind, generated::bpf_insn};
+use aya_obj::{
+    Function, Object,
+    btf::{BtfFeatures, BtfKind},
+};
 
 use super::{
     hooks::{Hook, Place},
@@ -37,6 +40,7 @@ const LOG_BYTES: usize = 64 << 10;
 /// An object whose programs are loaded at functions of the kernel, one by one.
 pub(super) struct Modifier {
     object: Object,
+    types: OwnedFd,
     license: CString,
 }
 
@@ -52,6 +56,13 @@ impl Modifier {
     ) -> Result<Self> {
         let failed = |e: Source| Error::kernel("relocating the programs for modify_return", e);
         let mut object = Object::parse(bytes).map_err(|e| failed(e.into()))?;
+        // All but the newest kinds of types, which Linux 6.0 brought, and empty sections.
+        let known = BtfFeatures::new(true, true, true, false, true, true, true, false);
+        let own = object
+            .fixup_and_sanitize_btf(&known)
+            .map_err(|e| failed(e.into()))?
+            .ok_or_else(|| failed("it has no type information".into()))?;
+        let types = syscall::load_types(&own.to_bytes()).map_err(|e| failed(e.into()))?;
         object.relocate_btf(btf).map_err(|e| failed(e.into()))?;
         let text: HashSet<usize> = object
             .functions
@@ -68,7 +79,11 @@ impl Modifier {
             .map_err(|e| failed(e.into()))?;
         object.relocate_calls(&text).map_err(|e| failed(e.into()))?;
         let license = object.license.clone();
-        Ok(Self { object, license })
+        Ok(Self {
+            object,
+            types,
+            license,
+        })
     }
 
     /// Has the kernel verify `program` for its function `security_…`. The handle is made through a pin at `pin`,
@@ -87,14 +102,13 @@ impl Modifier {
         let target = btf
             .id_by_type_name_kind(function, BtfKind::Func)
             .map_err(|e| failed(e.into()))?;
-        let instructions = self
+        let function = self
             .object
             .programs
             .get(program)
             .and_then(|p| self.object.functions.get(&p.function_key()))
-            .map(|f| f.instructions.as_slice())
             .ok_or_else(|| failed("it is not in the embedded object".into()))?;
-        let fd = self.verify(instructions, program, target).map_err(failed)?;
+        let fd = self.verify(function, program, target).map_err(failed)?;
         let path = CString::new(pin.as_os_str().as_bytes()).map_err(|e| failed(e.into()))?;
         syscall::pin(fd.as_fd(), &path).map_err(|e| failed(e.into()))?;
         let taken = FExit::from_pin(pin).map_err(|e| failed(e.into()));
@@ -102,14 +116,14 @@ impl Modifier {
         taken
     }
 
-    fn verify(
-        &self,
-        instructions: &[bpf_insn],
-        name: &str,
-        target: u32,
-    ) -> Result<OwnedFd, Source> {
+    fn verify(&self, function: &Function, name: &str, target: u32) -> Result<OwnedFd, Source> {
+        let types = syscall::Functions {
+            types: self.types.as_fd(),
+            of: &function.func_info.func_info,
+        };
+        let code = function.instructions.as_slice();
         let load = |log: &mut [u8]| {
-            syscall::load_modify_return(instructions, &self.license, name, target, log)
+            syscall::load_modify_return(code, &self.license, name, target, types, log)
         };
         load(&mut []).or_else(|refusal| {
             // Once more, to hear why. The end of what the verifier says is what matters.

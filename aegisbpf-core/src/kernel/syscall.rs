@@ -1,5 +1,5 @@
-//! The two commands of bpf(2) that the loader library cannot give: loading a program of the type `modify_return`, and
-//! pinning it. The one place in this workspace that hands addresses to the kernel.
+//! The commands of bpf(2) that the loader library cannot give: loading a program of the type `modify_return`, with the
+//! types of its functions, and pinning it. The one place in this workspace that hands addresses to the kernel.
 
 use std::{
     ffi::CStr,
@@ -7,13 +7,40 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
-use aya_obj::generated::bpf_insn;
+use aya_obj::generated::{bpf_func_info, bpf_insn};
 use bytemuck::{Pod, Zeroable};
 
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_OBJ_PIN: libc::c_long = 6;
+const BPF_BTF_LOAD: libc::c_long = 18;
 const BPF_PROG_TYPE_TRACING: u32 = 26;
 const BPF_MODIFY_RETURN: u32 = 26;
+
+/// What the types of a program's functions are: a function that another one is handed (bpf_loop) must have one.
+#[derive(Clone, Copy)]
+pub(super) struct Functions<'a> {
+    /// The object's types, in the kernel.
+    pub(super) types: BorrowedFd<'a>,
+    /// Of each function, in the order of the instructions.
+    pub(super) of: &'a [bpf_func_info],
+}
+
+/// Hands the type information of an object to the kernel.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn load_types(types: &[u8]) -> io::Result<OwnedFd> {
+    let attributes = BtfLoad {
+        btf: types.as_ptr().expose_provenance() as u64,
+        btf_log_buf: 0,
+        btf_size: u32::try_from(types.len()).map_err(io::Error::other)?,
+        btf_log_size: 0,
+    };
+    let fd = bpf(BPF_BTF_LOAD, &attributes)?;
+    #[expect(unsafe_code, reason = "a descriptor from the kernel has no safe owner")]
+    // SAFETY: the kernel has just made this descriptor for us; nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
 
 /// Loads a `modify_return` program for the kernel function whose type information has the number `target`. What the
 /// verifier says is written to `log`, if that is not empty, and ends with a zero.
@@ -25,6 +52,7 @@ pub(super) fn load_modify_return(
     license: &CStr,
     name: &str,
     target: u32,
+    functions: Functions<'_>,
     log: &mut [u8],
 ) -> io::Result<OwnedFd> {
     let mut prog_name = [0; 16];
@@ -45,6 +73,10 @@ pub(super) fn load_modify_return(
         prog_name,
         expected_attach_type: BPF_MODIFY_RETURN,
         attach_btf_id: target,
+        prog_btf_fd: u32::try_from(functions.types.as_raw_fd()).map_err(io::Error::other)?,
+        func_info: functions.of.as_ptr().expose_provenance() as u64,
+        func_info_rec_size: u32::try_from(size_of::<bpf_func_info>()).map_err(io::Error::other)?,
+        func_info_cnt: u32::try_from(functions.of.len()).map_err(io::Error::other)?,
         ..Zeroable::zeroed()
     };
     let fd = bpf(BPF_PROG_LOAD, &attributes)?;
@@ -71,10 +103,11 @@ trait Attributes: Pod {}
 
 impl Attributes for ProgLoad {}
 impl Attributes for ObjPin {}
+impl Attributes for BtfLoad {}
 
 fn bpf<A: Attributes>(command: libc::c_long, attributes: &A) -> io::Result<RawFd> {
     #[expect(unsafe_code, reason = "bpf(2) has no safe wrapper for these commands")]
-    // SAFETY: the kernel reads `size_of::<A>()` bytes at `attributes`. The addresses in it are made by the two functions
+    // SAFETY: the kernel reads `size_of::<A>()` bytes at `attributes`. The addresses in it are made by the functions
     // above, from references that outlive this call; it reads there, and writes only to the log, which is borrowed mutably.
     let answer = unsafe {
         libc::syscall(
@@ -123,4 +156,14 @@ struct ObjPin {
     path: u64,
     fd: u32,
     flags: u32,
+}
+
+/// `union bpf_attr` for `BPF_BTF_LOAD`.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct BtfLoad {
+    btf: u64,
+    btf_log_buf: u64,
+    btf_size: u32,
+    btf_log_size: u32,
 }
