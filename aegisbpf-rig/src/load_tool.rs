@@ -12,6 +12,8 @@ use std::{collections::BTreeMap, ffi::OsString, io, path::Path, time::Duration};
 
 use hdrhistogram::Histogram;
 
+pub use wrk::HISTOGRAM as WRK_HISTOGRAM;
+
 /// What one run of a load tool found.
 #[derive(Debug, Clone)]
 pub struct Yield {

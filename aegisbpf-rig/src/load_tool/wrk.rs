@@ -7,9 +7,10 @@ use super::{LoadTool, ToolError, Wanted, Yield, histogram, missing, seconds, wit
 #[derive(Debug)]
 pub(super) struct Wrk;
 
-/// Called by wrk at its end. Latencies are in microseconds. Its histogram holds more of them than there were requests: it adds
-/// those that a slow answer kept it from sending (its own correction of coordinated omission).
-const SCRIPT: &str = r#"done = function(summary, latency, requests)
+/// Called by wrk at its end: a script of one's own that ends with this is read as well as ours. Latencies are in
+/// microseconds. wrk's histogram holds more of them than there were requests: it adds those that a slow answer kept it
+/// from sending (its own correction of coordinated omission).
+pub const HISTOGRAM: &str = r#"done = function(summary, latency, requests)
 	local e = summary.errors
 	io.write(string.format("aegis requests %d duration_us %d\n", summary.requests, summary.duration))
 	io.write(string.format("aegis errors %d %d %d %d %d\n", e.connect, e.read, e.write, e.status, e.timeout))
@@ -33,7 +34,7 @@ impl LoadTool for Wrk {
 
     fn command(&self, user: &[OsString], wanted: &Wanted<'_>) -> Result<Vec<OsString>, ToolError> {
         let script = wanted.scratch.join("histogram.lua");
-        fs::write(&script, SCRIPT).map_err(|source| ToolError::File {
+        fs::write(&script, HISTOGRAM).map_err(|source| ToolError::File {
             tool: self.name(),
             path: script.display().to_string(),
             source,
