@@ -26,6 +26,8 @@ typedef long long s64;
 #define NET_SLOTS (1 << 16) /* one byte for each port, and for each value of 16 bits of an address */
 #define ADDRESS_BYTES 16 /* of an IPv6 address; an IPv4 one is kept as ::ffff:a.b.c.d */
 #define FULL_NAME_BYTES 256 /* of one component, with its NUL: NAME_MAX is 255 */
+#define SIEVE_ROW_BITS 512
+#define SIEVE_FACTOR 0x9e3779b97f4a7c15ull /* spreads inode numbers over the sieve: 2^64 / the golden ratio */
 #define FILTER_PATCHES 1024 /* of the filter, in one run of `patch_filter` */
 
 /* Bits of a filter byte: which class of hook has a rule for an inode with these low bits. */
@@ -33,6 +35,7 @@ enum filter_bit {
 	FILTER_FILE = 1, /* a rule about this file */
 	FILTER_DIR = 2, /* a rule about all below this directory */
 	FILTER_NAME = 4, /* names in this directory are watched */
+	FILTER_SIEVED = 8, /* beside FILTER_FILE: there are so many rules that the sieve is worth asking */
 	FILTER_STATIC = 0x0f, /* the bits that user space sets */
 	FILTER_BOUND = 0xf0, /* how many inodes the programs have bound to rules; 15 stands for more */
 };
@@ -204,6 +207,11 @@ struct filter_patch {
 /* The one value of `filter_patches`. */
 struct filter_patches {
 	struct filter_patch patch[FILTER_PATCHES];
+};
+
+/* Value of `sieve`: a row of bits, a cache line. */
+struct sieve_row {
+	u64 words[SIEVE_ROW_BITS / 64];
 };
 
 /* What `identify` tells of an open file. */

@@ -52,6 +52,10 @@
 #define S_IFDIR 0040000
 #define S_IFLNK 0120000
 
+struct bpf_map {
+	u32 max_entries;
+} __core;
+
 struct super_block {
 	u32 s_dev;
 	unsigned long s_magic;

@@ -45,16 +45,24 @@ static __noinline int on_open(struct file *file)
 	return carry_out_open(file, &key, &d);
 }
 
+/* The filter says "perhaps". A subprogram with next to no stack, since with many rules it is often wrong. */
+static __noinline int on_perhaps(struct file *file, u32 perhaps)
+{
+	return is_ruled_out(file->f_inode->i_ino, perhaps) ? 0 : on_open(file);
+}
+
 /*
  * Nothing stands before the filter test. An earlier "no" of another program cannot be lost here: the
  * trampoline of a hook that returns a value stops at the first non-zero one and does not call us.
  */
 static __always_inline int lsm_file_open(struct file *file)
 {
-	if (!may_match(file->f_inode->i_ino))
+	u32 perhaps = may_match(file->f_inode->i_ino);
+
+	if (!perhaps)
 		return 0;
 	/* Handed on as it is: a result kept over the call would cost the other path a saved register. */
-	return on_open(file);
+	return on_perhaps(file, perhaps);
 }
 
 #endif

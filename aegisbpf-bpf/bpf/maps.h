@@ -21,6 +21,19 @@ u8 filter[FILTER_SLOTS] __attribute__((aligned(8))) SEC(".bss.filter");
 u32 mounts_found SEC(".bss.mounts_found");
 u32 mounts_made SEC(".bss.mounts_made");
 
+/*
+ * The second question, where there are hundreds of rules and the filter says "perhaps" of an inode that the programs have
+ * not bound: is there a rule for a number that falls on the same bit? It costs a fifth of what asking `rules` costs. Its
+ * size, a power of two, is set when the object is loaded, by the number of rules that there is room for. User space alone
+ * writes it, and during a change it says "perhaps" for both policies.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct sieve_row);
+} sieve SEC(".maps");
+
 /* The changes that `patch_filter` makes next: one value, so that user space hands them over in one call. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -9,9 +9,26 @@
 #define WALK_COMPONENTS 24
 
 /* The no-match path: one byte of the table, nothing before it. */
-static __always_inline int may_match(u64 ino)
+static __always_inline u32 may_match(u64 ino)
 {
-	return filter_byte(ino) & (FILTER_FILE | FILTER_BOUND);
+	return filter_byte(ino) & (FILTER_FILE | FILTER_SIEVED | FILTER_BOUND);
+}
+
+/*
+ * After that, before anything is looked up: does the sieve say that no rule is about this inode? `perhaps` is what
+ * may_match said. The upper half of the product depends on every bit of the number, so what has the filter's bits in
+ * common is spread over the whole sieve.
+ */
+static __always_inline int is_ruled_out(u64 ino, u32 perhaps)
+{
+	u64 place = ino * SIEVE_FACTOR >> 32;
+	u32 row = place / SIEVE_ROW_BITS & (((struct bpf_map *)&sieve)->max_entries - 1);
+	struct sieve_row *bits;
+
+	if (!(perhaps & FILTER_SIEVED) || perhaps & FILTER_BOUND)
+		return 0;
+	bits = bpf_map_lookup_elem(&sieve, &row);
+	return bits && !(bits->words[place / 64 % (SIEVE_ROW_BITS / 64)] >> place % 64 & 1);
 }
 
 /* Identity of an open file, read through pointers that the verifier does not trust. 1 if a rule may be about it. */
@@ -20,12 +37,14 @@ static __always_inline int identify(struct file *file, struct object_key *key, u
 	struct inode *inode;
 	struct super_block *sb;
 	unsigned long ino;
+	u32 perhaps;
 
 	if (read_field(inode, file->f_inode) || read_field(ino, inode->i_ino))
 		return -1;
 	key->ino = ino;
 	key->kind = OBJECT_FILE;
-	if (!may_match(ino))
+	perhaps = may_match(ino);
+	if (!perhaps || is_ruled_out(ino, perhaps))
 		return 0; /* the device costs two more reads; without a match nobody asks for it */
 	if (read_field(sb, inode->i_sb) || read_field(key->dev, sb->s_dev) ||
 	    read_field(*generation, inode->i_generation))

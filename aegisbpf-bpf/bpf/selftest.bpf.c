@@ -17,6 +17,7 @@ struct {
 	struct task_record task_record;
 	struct name_key name_key;
 	struct name_ref name_ref;
+	struct sieve_row sieve_row;
 	struct event event;
 } layouts SEC(".bss.layouts");
 
@@ -25,9 +26,10 @@ SEC("raw_tp/test_decide")
 int test_decide(u64 *ctx)
 {
 	struct object_key key = { .ino = ctx[0], .dev = ctx[1], .kind = OBJECT_FILE };
+	u32 perhaps = may_match(key.ino);
 	struct decision d;
 
-	if (!may_match(key.ino))
+	if (!perhaps || is_ruled_out(key.ino, perhaps))
 		return DECISION_ALLOW;
 	decide(&key, 0, 0, &d);
 	if (d.kind != DECISION_ALLOW)

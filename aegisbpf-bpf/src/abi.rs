@@ -66,11 +66,17 @@ pub const EFFECT_SCOPED: u32 = 2;
 pub const EFFECT_EXCEPTED: u32 = 4;
 /// Bytes of a name, with its NUL.
 pub const FULL_NAME_BYTES: usize = 256;
+/// Bits of a [`SieveRow`].
+pub const SIEVE_ROW_BITS: usize = 512;
+/// An inode number times this, its upper half, is the number's place in the sieve.
+pub const SIEVE_FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Changes of the filter that one run of the program for it makes.
 pub const FILTER_PATCHES: usize = 1024;
 
 /// Filter bit: a rule holds for all below some directory with these low inode bits.
 pub const FILTER_DIR: u8 = 2;
+/// Filter bit, beside [`FILTER_FILE`]: there are so many rules that the sieve is worth asking.
+pub const FILTER_SIEVED: u8 = 8;
 /// Filter bit: names in some directory with these low inode bits are watched.
 pub const FILTER_NAME: u8 = 4;
 /// [`ObjectKey::kind`]: all below a directory.
@@ -250,6 +256,14 @@ pub struct Bound {
     pub state: u32,
     /// 1 where the file system does not keep generations.
     pub any_generation: u32,
+}
+
+/// Value of `sieve`: a row of bits.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct SieveRow {
+    /// The bit of place `n` is bit `n % 64` of word `n / 64 % 8` of row `n / 512`.
+    pub words: [u64; SIEVE_ROW_BITS / 64],
 }
 
 /// One change of the filter.
@@ -498,6 +512,7 @@ const _: () = assert!(size_of::<RuleRef>() == 16);
 const _: () = assert!(size_of::<NameKey>() == 272);
 const _: () = assert!(size_of::<NameRef>() == 8);
 const _: () = assert!(size_of::<Bound>() == 16);
+const _: () = assert!(size_of::<SieveRow>() == 64);
 const _: () = assert!(size_of::<FilterPatch>() == 8);
 const _: () = assert!(size_of::<FileIdentity>() == 24);
 const _: () = assert!(size_of::<CountKey>() == 16);

@@ -91,6 +91,7 @@ fn ours() -> BTreeMap<&'static str, Layout> {
                 any_generation
             }),
         ),
+        ("sieve_row", layout!(abi::SieveRow { words })),
         (
             "filter_patch",
             layout!(abi::FilterPatch {

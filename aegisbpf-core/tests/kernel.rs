@@ -63,6 +63,11 @@ fn main() {
         backends::decides_by_identity_alone,
     ));
     trials.push(single(
+        "decision::every_rule_of_a_large_policy_is_found",
+        || missing(Backend::Tracepoint, Mode::Audit),
+        backends::every_rule_of_a_large_policy_is_found,
+    ));
+    trials.push(single(
         "decision::emergency_and_silence_turn_refusals_into_audits",
         || missing(Backend::Tracepoint, Mode::Audit),
         backends::emergency_and_silence_turn_refusals_into_audits,

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use super::{
     hooks::{self, Hook, Place},
     links::{Link, Links},
-    maps::{Run, Source},
+    maps::{self, Run, Source},
     modify_return,
     pins::Pins,
     private_mount,
@@ -62,6 +62,8 @@ impl Loaded {
             .btf(Some(&btf))
             .map_max_entries(names::EVENTS, sizes.ring_buffer_bytes)
             .map_max_entries(names::TOTALS, sizes.rules)
+            // Of the old and the new rules that have counters there, a policy has half.
+            .map_max_entries(names::SIEVE, maps::sieve_rows(sizes.rules / 2))
             .load(bytes)
             .map_err(|e| refused(e.into(), "the object"))?;
         let mut hooks = hooks::of(backend).to_vec();

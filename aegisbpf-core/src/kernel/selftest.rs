@@ -10,6 +10,7 @@ use aya::{
 
 use super::{
     Maps, Run, Source, capability,
+    maps::sieve_rows,
     modify_return::{self, Modifier},
 };
 use crate::{
@@ -39,6 +40,7 @@ impl Selftest {
         let failed = |e: aya::EbpfError| Error::kernel("loading the self-test object", e);
         let mut ebpf = EbpfLoader::new()
             .map_max_entries(names::TOTALS, ROOM * 2)
+            .map_max_entries(names::SIEVE, sieve_rows(ROOM))
             .load(aegisbpf_bpf::SELFTEST)
             .map_err(failed)?;
         let maps = Maps::take(&mut Source::Object(&mut ebpf), 1 << 18)?;

@@ -44,6 +44,38 @@ pub(crate) fn decides_by_identity_alone() {
     );
 }
 
+/// So many rules that the filter alone says nearly nothing: whatever is denied is found, before and after a change, and
+/// while both policies are there what is neither's is not.
+pub(crate) fn every_rule_of_a_large_policy_is_found() {
+    const RULES: u64 = 20_000;
+    let mut test = Selftest::load().unwrap_or_else(|e| panic!("{}", e.chain()));
+    test.set(true, false).unwrap();
+    let file = |n: u64| FileId::from_kernel(8 << 20 | 1, 1_000 + n * 13);
+    let policy = |from: u64| -> Policy {
+        let entries: String = (from..from + RULES)
+            .map(|n| format!("{}\n", file(n)))
+            .collect();
+        format!("version=1\n[deny_inode]\n{entries}")
+            .parse()
+            .unwrap()
+    };
+    for from in [0, RULES / 2, 5 * RULES] {
+        test.apply(&policy(from)).unwrap();
+        for n in (from..from + RULES).step_by(7) {
+            assert_eq!(test.decide(file(n)).unwrap().0, DENY, "{}", file(n));
+        }
+        for n in (0..from).chain(from + RULES..7 * RULES).step_by(97) {
+            assert_eq!(test.decide(file(n)).unwrap().0, ALLOW, "{}", file(n));
+        }
+    }
+    let few: Policy = format!("version=1\n[deny_inode]\n{}\n", file(3))
+        .parse()
+        .unwrap();
+    test.apply(&few).unwrap();
+    assert_eq!(test.decide(file(3)).unwrap().0, DENY);
+    assert_eq!(test.decide(file(4)).unwrap().0, ALLOW);
+}
+
 pub(crate) fn emergency_and_silence_turn_refusals_into_audits() {
     let mut test = Selftest::load().unwrap_or_else(|e| panic!("{}", e.chain()));
     let file = FileId::from_kernel(8 << 20 | 1, 42);

@@ -14,7 +14,10 @@ mod toggles;
 use crate::Fact;
 
 pub(crate) use self::{
-    decide::{decides_by_identity_alone, emergency_and_silence_turn_refusals_into_audits},
+    decide::{
+        decides_by_identity_alone, emergency_and_silence_turn_refusals_into_audits,
+        every_rule_of_a_large_policy_is_found,
+    },
     enforce::{
         lsm_is_refused_where_it_would_never_run,
         modify_return_is_refused_where_programs_are_skipped,

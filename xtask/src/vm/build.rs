@@ -80,6 +80,13 @@ impl Test {
 }
 
 impl Binary {
+    pub(crate) fn new(package: &str, name: &str) -> Self {
+        Self {
+            package: package.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
     pub(crate) fn build(&self, release: bool) -> Result<PathBuf> {
         let arguments = ["build", "--package", &self.package, "--bin", &self.name];
         let built = cargo(&arguments, release)?;
@@ -92,6 +99,19 @@ impl Binary {
             package: self.package.clone(),
         })
     }
+}
+
+/// Builds what cargo calls an example, optimised.
+pub(crate) fn example(package: &str, name: &str) -> Result<PathBuf> {
+    let built = cargo(&["build", "--package", package, "--example", name], true)?;
+    built
+        .binaries
+        .into_iter()
+        .next()
+        .ok_or_else(|| Error::NotBuilt {
+            wanted: format!("example {name}"),
+            package: package.to_owned(),
+        })
 }
 
 /// The part that we read of a line of `--message-format=json`.

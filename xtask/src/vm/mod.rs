@@ -7,6 +7,7 @@ mod cache;
 mod elf;
 mod error;
 mod guest;
+mod icount;
 mod image;
 mod initramfs;
 mod kernel;
@@ -33,7 +34,10 @@ const TIMED_OUT: u8 = 124;
 #[command(after_help = "\
 Exit code: the command's (with several kernels the first that is not 0); 124 if it was ended by --timeout;
 70 if nothing was tested, because something is missing or the guest gave no result twice.")]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    task: Option<Task>,
     /// A Debian series (6.1, 6.12) or the path of a kernel image; may be repeated [default: 6.1 and 6.12]
     #[arg(long = "kernel", value_name = "SERIES|PATH")]
     kernels: Vec<Choice>,
@@ -84,8 +88,18 @@ pub(crate) struct Args {
     command: Vec<String>,
 }
 
+/// What is not to run a program.
+#[derive(Debug, clap::Subcommand)]
+enum Task {
+    /// Count the instructions that the enforcer adds, and compare them with the bars and with those recorded
+    Icount(icount::Args),
+}
+
 /// Runs on all kernels, and says on stderr how each went.
 pub(crate) fn run(args: &Args) -> ExitCode {
+    if let Some(Task::Icount(args)) = &args.task {
+        return icount::run(args);
+    }
     match run_on_all(args) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

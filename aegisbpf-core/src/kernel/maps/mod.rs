@@ -7,6 +7,7 @@ mod filter;
 mod net_filter;
 mod patience;
 mod remains;
+mod sieve;
 mod slotted;
 mod source;
 
@@ -18,8 +19,10 @@ use aegisbpf_bpf::{
 };
 use aya::maps::{Array, IterableMap, MapData, MapError, PerCpuValues, RingBuf};
 
+pub(super) use self::sieve::rows as sieve_rows;
 use self::{
-    bound::BoundInodes, filter::Filter, net_filter::NetFilter, patience::patiently, slotted::Slots,
+    bound::BoundInodes, filter::Filter, net_filter::NetFilter, patience::patiently, sieve::Sieve,
+    slotted::Slots,
 };
 pub(crate) use self::{brakes::Brakes, filter::Run, remains::Remains, source::Source};
 use super::runtime;
@@ -37,6 +40,7 @@ const SLOTS: u32 = 2;
 /// The maps of a loaded object.
 pub(crate) struct Maps {
     filter: Filter,
+    sieve: Sieve,
     bound: BoundInodes,
     identity: Array<MapData, [u8; size_of::<abi::FileIdentity>()]>,
     net_filter: NetFilter,
@@ -61,6 +65,7 @@ impl Maps {
     pub(crate) fn take(source: &mut Source<'_>, ring_buffer_bytes: u32) -> Result<Self> {
         Ok(Self {
             filter: Filter::take(source)?,
+            sieve: Sieve::take(source)?,
             bound: BoundInodes::take(source)?,
             identity: source.take(names::IDENTITY)?,
             net_filter: NetFilter::take(source)?,
@@ -139,6 +144,7 @@ impl Maps {
                 let _ = self.totals.remove(id);
             }
             let _ = self.filter.become_exactly(run, &previous.filter());
+            let _ = self.sieve.become_exactly(&self.sieve.bits(previous.inos()));
             let _ = self.net_filter.write(&previous.net_filter());
             for class in &mut self.classes {
                 class.discard();
@@ -170,6 +176,9 @@ impl Maps {
         self.empty_spare()?;
         self.unbind(run, next)?;
         self.filter.become_exactly(run, &next.filter())?;
+        let wanted = self.sieve.bits(next.inos());
+        let held = self.sieve.bits(previous.inos()).with(&wanted);
+        self.sieve.change(&held, &wanted)?;
         self.net_filter.write(&next.net_filter())?;
         self.forget(&ids(previous).filter(|id| !has(next, *id)).collect())
     }
@@ -183,6 +192,8 @@ impl Maps {
         self.empty_spare()?;
         self.unbind(run, current)?;
         self.filter.become_exactly(run, &current.filter())?;
+        self.sieve
+            .become_exactly(&self.sieve.bits(current.inos()))?;
         self.net_filter.write(&current.net_filter())?;
         let counted = self
             .totals
@@ -245,10 +256,13 @@ impl Maps {
             })
             .map_err(failed("making a rule's counters"))?;
         }
-        // 2. The filter says "perhaps" for both policies, and walks go on above mounts until it is known that none must.
+        // 2. Filter and sieve say "perhaps" for both policies, and walks go on above mounts until it is known that none must.
         if next.asks_where_files_lie() {
             self.set_mounts_found(true)?;
         }
+        let held = self.sieve.bits(previous.inos());
+        let wanted = self.sieve.bits(next.inos()).with(&held);
+        self.sieve.change(&held, &wanted)?;
         self.filter.include(run, &next.filter())?;
         self.net_filter
             .write_both(previous.net_filter(), &next.net_filter())?;
@@ -364,6 +378,7 @@ impl Maps {
         let maps = [
             (names::FILTER, self.filter.maps()[0]),
             (names::FILTER_PATCHES, self.filter.maps()[1]),
+            (names::SIEVE, self.sieve.map()),
             (names::BOUND, self.bound.map()),
             (names::CONTROL, IterableMap::map(&self.control)),
             (names::TOTALS, IterableMap::map(&self.totals)),
