@@ -273,8 +273,7 @@ struct own_executable {
 struct count_key {
 	u64 cgroup;
 	u32 rule;
-	u32 pad;
-};
+} __attribute__((packed, aligned(4))); /* three words are hashed in one round, four in two */
 
 /* Value of `totals` and `by_cgroup`, one for each CPU. */
 struct counts {
@@ -360,7 +359,7 @@ _Static_assert(sizeof(struct name_ref) == 8, "name_ref");
 _Static_assert(sizeof(struct bound) == 16, "bound");
 _Static_assert(sizeof(struct filter_patch) == 8, "filter_patch");
 _Static_assert(sizeof(struct file_identity) == 24, "file_identity");
-_Static_assert(sizeof(struct count_key) == 16, "count_key");
+_Static_assert(sizeof(struct count_key) == 12, "count_key");
 _Static_assert(sizeof(struct counts) == 24, "counts");
 _Static_assert(sizeof(struct control) == 24, "control");
 _Static_assert(sizeof(struct emergency) == 280, "emergency");

@@ -91,10 +91,6 @@ static __always_inline void weigh(const struct control *c, u32 slot, u32 rule, u
 		denies = above->rule;
 	if (!denies && !scoped)
 		return;
-	if (!allowed) {
-		note(HEALTH_FAULT_NO_POLICY);
-		return;
-	}
 	if (is_survivor(c)) {
 		conclude(c, denies ? denies : scoped, 1, CAN_REFUSE, d);
 		return;

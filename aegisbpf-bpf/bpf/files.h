@@ -86,14 +86,19 @@ static __always_inline int lsm_path(struct path *path, u32 operation)
 
 /*
  * mmap of an open file, or of none: then `file` is null, which the verifier of some kernels believes
- * impossible. So nothing is loaded through it before it has been read as a number.
+ * impossible. So nothing is loaded through it before it has been looked at as a number. The lower half costs nothing and
+ * settles it for nearly all files; where that is zero a helper reads the whole.
  */
 static __always_inline int lsm_mmap_file(u64 *ctx)
 {
 	struct file *file = (struct file *)ctx[0];
+	u32 low = (u64)file;
 	u64 address;
 
-	if (bpf_probe_read_kernel(&address, sizeof(address), ctx) || !address || !may_match(file->f_inode->i_ino))
+	asm volatile("" : "+w"(low)); /* or clang tests the pointer itself, and that the verifier takes out */
+	if (!low && (bpf_probe_read_kernel(&address, sizeof(address), ctx) || !address))
+		return 0;
+	if (!may_match(file->f_inode->i_ino))
 		return 0;
 	/* What is executed was decided when it was opened for that. */
 	return file->f_flags & FMODE_EXEC_FLAG ? 0 : on_dentry(file->f_path.dentry, OPERATION_MMAP);

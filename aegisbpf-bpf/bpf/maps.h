@@ -238,7 +238,7 @@ struct {
 } own SEC(".maps");
 
 /*
- * Exact counters of each rule. User space makes an entry before the rule becomes current and deletes
+ * What a rule counts beside `by_cgroup`: hits for which there was no room there. User space makes an entry before the rule becomes current and deletes
  * it after the rule has gone, so counting never allocates and cannot fail. Its size is set when the
  * object is loaded: without pre-allocation the kernel still takes 16 bytes for each possible entry.
  */
@@ -250,7 +250,7 @@ struct {
 	__type(value, struct counts);
 } totals SEC(".maps");
 
-/* The same, for each (rule, cgroup) that was seen. Made on first use; not LRU, because evicting is forgetting. */
+/* Exact counters of each (rule, cgroup) that was seen. Made on first use; not LRU, because evicting is forgetting. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
 	__uint(max_entries, 1 << 14);

@@ -191,10 +191,6 @@ static __always_inline void decide_network(const struct end *end, struct decisio
 	rules = bpf_map_lookup_elem(&net_rules, &slot);
 	prefixes = bpf_map_lookup_elem(&net_prefixes, &slot);
 	allowed = bpf_map_lookup_elem(&exempt, &slot);
-	if (!allowed) {
-		note(HEALTH_FAULT_NO_POLICY);
-		return;
-	}
 	rule = common_rule(rules, prefixes, end);
 	if (!rule && rules)
 		rule = callers_rule(rules, end);

@@ -21,12 +21,15 @@ static __always_inline u32 may_match(u64 ino)
  */
 static __always_inline int is_ruled_out(u64 ino, u32 perhaps)
 {
-	u64 place = ino * SIEVE_FACTOR >> 32;
-	u32 row = place / SIEVE_ROW_BITS & (((struct bpf_map *)&sieve)->max_entries - 1);
 	struct sieve_row *bits;
+	u64 place;
+	u32 row;
 
 	if (!(perhaps & FILTER_SIEVED) || perhaps & FILTER_BOUND)
 		return 0;
+	asm volatile("" : "+r"(ino)); /* or clang does what follows for those who need it not, too */
+	place = ino * SIEVE_FACTOR >> 32;
+	row = place / SIEVE_ROW_BITS & (((struct bpf_map *)&sieve)->max_entries - 1);
 	bits = bpf_map_lookup_elem(&sieve, &row);
 	return bits && !(bits->words[place / 64 % (SIEVE_ROW_BITS / 64)] >> place % 64 & 1);
 }

@@ -16,27 +16,35 @@ static __always_inline void add(struct counts *counts, u32 kind)
 	__sync_fetch_and_add(n, 1);
 }
 
+/* Another CPU may be first: then this fails, and its entry is found. */
+static __noinline int make_counts(const struct count_key *key)
+{
+	struct counts zero = {};
+
+	return bpf_map_update_elem(&by_cgroup, key, &zero, BPF_NOEXIST);
+}
+
+/* Each access is counted in one place: with its cgroup or, where that cannot be, in what the rule has beside. */
 static __always_inline void count(const struct decision *d, u64 cgroup)
 {
 	struct count_key key = { .cgroup = cgroup, .rule = d->rule };
-	struct counts zero = {};
-	struct counts *counts = bpf_map_lookup_elem(&totals, &key.rule);
+	struct counts *counts = bpf_map_lookup_elem(&by_cgroup, &key);
 
+	if (!counts) {
+		make_counts(&key);
+		counts = bpf_map_lookup_elem(&by_cgroup, &key);
+	}
+	if (counts) {
+		add(counts, d->kind);
+		return;
+	}
+	/* No room for one more cgroup: counted, but nobody will know whose it was. */
+	note(HEALTH_FAULT_COUNTS);
+	counts = bpf_map_lookup_elem(&totals, &key.rule);
 	if (counts)
 		add(counts, d->kind);
 	else
 		note(HEALTH_FAULT_TOTALS);
-
-	counts = bpf_map_lookup_elem(&by_cgroup, &key);
-	if (!counts) {
-		/* Another CPU may be first: then this fails and the look-up finds its entry. */
-		bpf_map_update_elem(&by_cgroup, &key, &zero, BPF_NOEXIST);
-		counts = bpf_map_lookup_elem(&by_cgroup, &key);
-	}
-	if (counts)
-		add(counts, d->kind);
-	else
-		note(HEALTH_FAULT_COUNTS);
 }
 
 /* The first hit on each CPU, then every N-th. Exempted accesses are counted, not reported. */
@@ -69,9 +77,9 @@ static __always_inline void submit(struct event *event)
 static __always_inline struct event *begin_event(const struct decision *d, const struct object_key *key,
 						 u32 operation, u64 cgroup)
 {
-	u64 owners = bpf_get_current_uid_gid();
-	struct task_struct *task = bpf_get_current_task_btf();
+	struct task_struct *task;
 	struct event *event;
+	u64 owners;
 
 	if (!is_sampled(d)) {
 		if (d->kind != DECISION_EXEMPT)
@@ -83,6 +91,8 @@ static __always_inline struct event *begin_event(const struct decision *d, const
 		note(HEALTH_DROPPED);
 		return 0;
 	}
+	task = bpf_get_current_task_btf();
+	owners = bpf_get_current_uid_gid();
 	event->boot_ns = bpf_ktime_get_boot_ns();
 	event->cgroup = cgroup;
 	event->ino = key->ino;

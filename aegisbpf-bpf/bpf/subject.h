@@ -19,13 +19,15 @@ static __always_inline int is_survivor(const struct control *c)
 	return tgid == 1 || (tgid == c->self_tgid && task->group_leader->start_boottime == c->self_start);
 }
 
-/* Is the caller's cgroup, or one above it, in the map of allowed ones? */
+/* Is the caller's cgroup, or one above it, in the map of allowed ones? No map: no policy allows any. */
 static __always_inline int is_exempt_cgroup(void *allowed)
 {
-	u64 own = bpf_get_current_cgroup_id();
-	u64 id;
+	u64 own, id;
 	int level;
 
+	if (!allowed)
+		return 0;
+	own = bpf_get_current_cgroup_id();
 	if (bpf_map_lookup_elem(allowed, &own))
 		return 1;
 #pragma clang loop unroll(disable)

@@ -30,10 +30,6 @@ static __noinline int on_toggle(u32 operation, struct task_struct *other)
 	allowed = bpf_map_lookup_elem(&exempt, &slot);
 	if (!current) /* the current policy has no such rule */
 		return 0;
-	if (!allowed) {
-		note(HEALTH_FAULT_NO_POLICY);
-		return 0;
-	}
 	rule = bpf_map_lookup_elem(current, &operation);
 	if (!rule)
 		return 0;

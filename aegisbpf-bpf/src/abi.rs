@@ -393,15 +393,13 @@ pub struct TaskRecord {
 }
 
 /// Key of `by_cgroup`.
-#[repr(C)]
+#[repr(C, packed(4))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Pod, Zeroable)]
 pub struct CountKey {
     /// cgroup id.
     pub cgroup: u64,
     /// The rule's id.
     pub rule: u32,
-    /// Zero.
-    pub pad: u32,
 }
 
 /// Value of `totals` and `by_cgroup`, one for each CPU.
@@ -515,7 +513,7 @@ const _: () = assert!(size_of::<Bound>() == 16);
 const _: () = assert!(size_of::<SieveRow>() == 64);
 const _: () = assert!(size_of::<FilterPatch>() == 8);
 const _: () = assert!(size_of::<FileIdentity>() == 24);
-const _: () = assert!(size_of::<CountKey>() == 16);
+const _: () = assert!(size_of::<CountKey>() == 12);
 const _: () = assert!(size_of::<Counts>() == 24);
 const _: () = assert!(size_of::<Control>() == 24);
 const _: () = assert!(size_of::<Emergency>() == 280);

@@ -38,7 +38,7 @@ pub const NET_PREFIXES: &str = "net_prefixes";
 pub const COMMS: &str = "comms";
 /// Operations that are denied as such, two generations.
 pub const TOGGLES: &str = "toggles";
-/// Counters of each rule.
+/// What a rule counts beside [`BY_CGROUP`].
 pub const TOTALS: &str = "totals";
 /// Counters of each (rule, cgroup).
 pub const BY_CGROUP: &str = "by_cgroup";

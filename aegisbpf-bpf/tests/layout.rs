@@ -112,7 +112,7 @@ fn ours() -> BTreeMap<&'static str, Layout> {
                 pad
             }),
         ),
-        ("count_key", layout!(abi::CountKey { cgroup, rule, pad })),
+        ("count_key", layout!(abi::CountKey { cgroup, rule })),
         (
             "counts",
             layout!(abi::Counts {

@@ -42,6 +42,15 @@ impl<'a> Line<'a> {
         serde_json::to_string(self).unwrap_or_default()
     }
 
+    /// [`Line::json`] and a line feed, in place of what `line` held: a buffer that grows once, not once an event.
+    pub(crate) fn write_json(&self, line: &mut Vec<u8>) {
+        line.clear();
+        if serde_json::to_writer(&mut *line, self).is_err() {
+            line.clear();
+        }
+        line.push(b'\n');
+    }
+
     pub(crate) fn text(&self) -> String {
         let event = self.event.to_string();
         let event = printable(&event);

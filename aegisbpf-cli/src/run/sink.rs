@@ -13,6 +13,9 @@ use crate::{
 };
 use aegisbpf_core::{Dedup, Event, Repeated};
 
+/// Bytes of one write: that of a batch which woke us because a quarter of the ring buffer was full.
+const BUFFER: usize = 64 << 10;
+
 pub(super) struct Sink {
     dedup: Option<Dedup>,
     stdout: Option<Stdout>,
@@ -23,13 +26,15 @@ pub(super) struct Sink {
 struct Stdout {
     format: Format,
     out: BufWriter<StdoutLock<'static>>,
+    line: Vec<u8>,
 }
 
 impl Sink {
     pub(super) fn open(args: &RunArgs) -> Result<Self, Failure> {
         let stdout = || Stdout {
             format: args.format,
-            out: BufWriter::new(io::stdout().lock()),
+            out: BufWriter::with_capacity(BUFFER, io::stdout().lock()),
+            line: Vec::new(),
         };
         Ok(Self {
             dedup: args
@@ -102,7 +107,10 @@ impl Stdout {
     fn tell(&mut self, event: &Event, repeated: Option<u64>) -> io::Result<()> {
         let line = Line::new(event, repeated);
         match self.format {
-            Format::Json => writeln!(self.out, "{}", line.json()),
+            Format::Json => {
+                line.write_json(&mut self.line);
+                self.out.write_all(&self.line)
+            }
             Format::Text => writeln!(self.out, "{}", line.text()),
         }
     }

@@ -30,6 +30,19 @@ pub(crate) fn least(
     Ok((without, with))
 }
 
+/// The least that an operation took while what `attach` gives is attached.
+pub(crate) fn least_with<T>(
+    attach: impl Fn() -> aegisbpf_core::Result<T>,
+    one: impl Fn() -> Result<f64, Any>,
+) -> Result<f64, Any> {
+    let mut least = f64::MAX;
+    for _ in 0..PAIRS {
+        let _attached = attach()?;
+        least = one()?.min(least);
+    }
+    Ok(least)
+}
+
 /// How often each row is measured with and without: the kernel's allocator takes a longer way at times, and does so until
 /// something else moves it. The least of each is what the operation costs.
 const PAIRS: usize = 4;

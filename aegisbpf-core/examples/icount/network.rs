@@ -35,9 +35,7 @@ fn connect(aegis: &mut Enforcer, own: &str, peer: &str, row: &'static str) -> Re
     let one = || clock::median(CALLS, connect);
     let (base, with) = clock::least(aegis, &rules(), one)?;
     apply(aegis, "")?;
-    let hook = EmptyHook::connect()?;
-    let empty = one()? - base;
-    drop(hook);
+    let empty = clock::least_with(EmptyHook::connect, one)? - base;
     Row::new(row, base, Some(empty), with).print()
 }
 

@@ -75,11 +75,7 @@ impl Carried {
             }
         }
         for ((rule, cgroup), words) in left {
-            let key = CountKey {
-                cgroup,
-                rule,
-                pad: 0,
-            };
+            let key = CountKey { cgroup, rule };
             let mut counts = Counts::default();
             put(&mut counts, &words);
             counted.push((key, counts));

@@ -73,7 +73,6 @@ struct AllowedCgroups;
 
 impl Class for AllowedCgroups {
     const NAME: &'static str = names::EXEMPT;
-    const ALWAYS: bool = true;
     type Inner = Hash<u64, u32>;
 
     fn entries(table: &Table) -> impl Iterator<Item = (u64, u32)> {

@@ -351,7 +351,7 @@ impl Maps {
     /// # Errors
     /// If the kernel does not tell.
     pub(crate) fn totals(&self) -> Result<BTreeMap<u32, Counts>> {
-        remains::totals(&self.totals)
+        remains::totals(&self.totals, &self.by_cgroup)
     }
 
     /// Exact counters of each (rule, cgroup) that was met.

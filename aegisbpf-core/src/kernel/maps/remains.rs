@@ -45,7 +45,7 @@ impl Remains {
     }
 
     pub(crate) fn totals(&self) -> Result<BTreeMap<u32, Counts>> {
-        totals(&self.totals)
+        totals(&self.totals, &self.by_cgroup)
     }
 
     pub(crate) fn by_cgroup(&self) -> Result<Vec<(CountKey, Counts)>> {
@@ -67,11 +67,20 @@ pub(super) fn settings(map: &Control) -> Result<abi::Control> {
         .map_err(failed("reading the enforcer's settings"))
 }
 
-pub(super) fn totals(map: &Totals) -> Result<BTreeMap<u32, Counts>> {
-    map.iter()
+/// All that each rule counted: with a cgroup, and what it has beside.
+pub(super) fn totals(totals: &Totals, cgroups: &ByCgroup) -> Result<BTreeMap<u32, Counts>> {
+    let mut all: BTreeMap<u32, Counts> = totals
+        .iter()
         .map(|entry| entry.map(|(id, values)| (id, sum(&values))))
         .collect::<Result<_, _>>()
-        .map_err(failed("reading the rules' counters"))
+        .map_err(failed("reading the rules' counters"))?;
+    for (key, counts) in by_cgroup(cgroups)? {
+        let total = all.entry(key.rule).or_default();
+        total.audited += counts.audited;
+        total.denied += counts.denied;
+        total.exempted += counts.exempted;
+    }
+    Ok(all)
 }
 
 pub(super) fn by_cgroup(map: &ByCgroup) -> Result<Vec<(CountKey, Counts)>> {
