@@ -3,74 +3,116 @@
 use std::{
     fs::{self, File},
     net::UdpSocket,
+    path::PathBuf,
     process::Command,
 };
 
-use aegisbpf_core::Enforcer;
 use nix::sys::stat::{Mode, SFlag, mknod};
+use tempfile::TempDir;
 
-use crate::{Any, Row, clock};
+use crate::{Any, Subject, clock};
 
 const CALLS: usize = 101;
 const STARTS: usize = 21;
 
-/// A file that is denied, and with it a name that is watched; in a directory of its own.
-fn rules(secret: &std::path::Path) -> String {
-    format!("[deny_path]\n{}\n", secret.display())
+/// A file that is denied, and with it a name that is watched, in a directory of its own; names in another; two sockets.
+pub(crate) struct Scene {
+    _folders: [TempDir; 2],
+    secret: PathBuf,
+    old: PathBuf,
+    new: PathBuf,
+    sender: UdpSocket,
+    receiver: UdpSocket,
 }
 
-pub(crate) fn measure(aegis: &mut Enforcer) -> Result<(), Any> {
-    let (elsewhere, here) = (tempfile::tempdir()?, tempfile::tempdir()?);
-    let secret = elsewhere.path().join("secret");
-    fs::write(&secret, "")?;
-    let rules = rules(&secret);
-    let [old, new] = ["old", "new"].map(|name| here.path().join(name));
-    fs::write(&old, "")?;
-    let (a, b) = (
-        UdpSocket::bind("127.0.0.1:0")?,
-        UdpSocket::bind("127.0.0.1:0")?,
-    );
-    a.connect(b.local_addr()?)?;
-    let mut with_and_without = |row, one: &dyn Fn() -> Result<f64, Any>| {
-        let (base, with) = clock::least(aegis, &rules, one)?;
-        Row::new(row, base, None, with).print()
+impl Scene {
+    pub(crate) fn new() -> Result<Self, Any> {
+        let folders = [tempfile::tempdir()?, tempfile::tempdir()?];
+        let [elsewhere, here] = folders.each_ref().map(TempDir::path);
+        let (secret, old, new) = (elsewhere.join("secret"), here.join("old"), here.join("new"));
+        fs::write(&secret, "")?;
+        fs::write(&old, "")?;
+        let bind = || UdpSocket::bind("127.0.0.1:0");
+        let (sender, receiver) = (bind()?, bind()?);
+        sender.connect(receiver.local_addr()?)?;
+        Ok(Self {
+            _folders: folders,
+            secret,
+            old,
+            new,
+            sender,
+            receiver,
+        })
+    }
+
+    fn send(&self) -> std::io::Result<usize> {
+        self.sender.send(b"x")
+    }
+
+    fn receive(&self) -> std::io::Result<usize> {
+        self.receiver.recv(&mut [0])
+    }
+
+    fn remove(&self) -> std::io::Result<()> {
+        fs::remove_file(&self.new)
+    }
+}
+
+pub(crate) fn subjects(scene: &Scene) -> Vec<Subject<'_>> {
+    let subject = |row, one| Subject {
+        row,
+        sections: format!("[deny_path]\n{}\n", scene.secret.display()),
+        empty: None,
+        one,
     };
-    let (send, recv) = (|| a.send(b"x"), || b.recv(&mut [0]));
-    let (rename, back) = (|| fs::rename(&old, &new), || fs::rename(&new, &old));
-    let remove = || fs::remove_file(&new);
-    with_and_without("stat, rules about files", &|| {
-        clock::median(CALLS, || fs::metadata(&old))
-    })?;
-    with_and_without("getppid, rules about files", &|| {
-        clock::median(CALLS, || Ok::<_, Any>(nix::unistd::getppid()))
-    })?;
-    with_and_without("send, rules about files", &|| {
-        clock::between(CALLS, send, recv)
-    })?;
-    with_and_without("recv, rules about files", &|| {
-        a.send(b"x")?;
-        let time = clock::between(CALLS, recv, send);
-        b.recv(&mut [0])?;
-        time
-    })?;
-    with_and_without("rename, no watched name", &|| {
-        clock::between(CALLS, rename, back)
-    })?;
-    with_and_without("link, no watched name", &|| {
-        clock::between(CALLS, || fs::hard_link(&old, &new), remove)
-    })?;
-    with_and_without("create by mknod, no watched name", &|| {
-        clock::between(
-            CALLS,
-            || mknod(&new, SFlag::S_IFREG, Mode::S_IRWXU, 0),
-            remove,
-        )
-    })?;
-    // With the hook of the open in it.
-    with_and_without("create, open and close", &|| {
-        clock::between(CALLS, || File::create(&new), remove)
-    })?;
-    with_and_without("spawn, exec and exit, no rule about it", &|| {
-        clock::median(STARTS, || Command::new("/bin/true").status())
-    })
+    let (old, new) = (&scene.old, &scene.new);
+    vec![
+        subject(
+            "stat, rules about files",
+            Box::new(move || clock::median(CALLS, || fs::metadata(old))),
+        ),
+        subject(
+            "getppid, rules about files",
+            Box::new(move || clock::median(CALLS, || Ok::<_, Any>(nix::unistd::getppid()))),
+        ),
+        subject(
+            "send, rules about files",
+            Box::new(move || clock::between(CALLS, || scene.send(), || scene.receive())),
+        ),
+        subject(
+            "recv, rules about files",
+            Box::new(move || {
+                scene.send()?;
+                let time = clock::between(CALLS, || scene.receive(), || scene.send());
+                scene.receive()?;
+                time
+            }),
+        ),
+        subject(
+            "rename, no watched name",
+            Box::new(move || {
+                clock::between(CALLS, || fs::rename(old, new), || fs::rename(new, old))
+            }),
+        ),
+        subject(
+            "link, no watched name",
+            Box::new(move || clock::between(CALLS, || fs::hard_link(old, new), || scene.remove())),
+        ),
+        subject(
+            "create by mknod, no watched name",
+            Box::new(move || {
+                let make = || mknod(new, SFlag::S_IFREG, Mode::S_IRWXU, 0);
+                clock::between(CALLS, make, || scene.remove())
+            }),
+        ),
+        // With the hook of the open in it.
+        subject(
+            "create, open and close",
+            Box::new(move || clock::between(CALLS, || File::create(new), || scene.remove())),
+        ),
+        subject(
+            "spawn, exec and exit, no rule about it",
+            Box::new(move || clock::median(STARTS, || Command::new("/bin/true").status())),
+        ),
+    ]
 }

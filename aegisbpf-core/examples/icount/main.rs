@@ -13,10 +13,14 @@ mod opens;
 
 use std::error::Error;
 
-use aegisbpf_core::{Backend, Enforcer, EnforcerBuilder, Mode, Policy};
+use aegisbpf_core::{Backend, Enforcer, EnforcerBuilder, Mode, selftest::EmptyHook};
 use serde::Serialize;
 
 type Any = Box<dyn Error>;
+
+/// How often a policy is applied anew and its row measured again. The kernel's allocators take a longer way at times, and do
+/// so until something moves them: the least is what the operation costs.
+const TIMES: usize = 3;
 
 /// One figure.
 #[derive(Serialize)]
@@ -48,20 +52,59 @@ impl Row {
     }
 }
 
+/// What becomes a row: an operation, and the policy that is to cost it something or nothing.
+struct Subject<'a> {
+    row: &'static str,
+    sections: String,
+    /// Attaches the program that does nothing, where there is one.
+    empty: Option<fn() -> aegisbpf_core::Result<EmptyHook>>,
+    /// Performs it, and says what it took.
+    one: Box<dyn Fn() -> Result<f64, Any> + 'a>,
+}
+
 fn main() -> Result<(), Any> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let Some((hits::ELSEWHERE, files)) = arguments.split_first().map(|(w, f)| (w.as_str(), f)) {
         return hits::serve(files);
     }
-    let mut aegis = audit().rule_capacity(opens::MANY as u32).attach()?;
-    let files = opens::Files::new()?;
-    opens::measure(&mut aegis, &files)?;
-    network::measure(&mut aegis)?;
-    calls::measure(&mut aegis)?;
-    drop(aegis);
+    let (files, scene, sockets) = (
+        opens::Files::new()?,
+        calls::Scene::new()?,
+        network::Sockets::new()?,
+    );
+    let mut subjects = opens::subjects(&files)?;
+    subjects.extend(network::subjects(&sockets));
+    subjects.extend(calls::subjects(&scene));
+    measure(&subjects)?;
     hits::measure(&files)?;
     if arguments.iter().any(|word| word == "all") {
         opens::measure_most(&files)?;
+    }
+    Ok(())
+}
+
+/// Everything without a program first: one that was attached and is no more must have no part in it.
+fn measure(subjects: &[Subject<'_>]) -> Result<(), Any> {
+    let mut without = Vec::new();
+    for subject in subjects {
+        (subject.one)()?;
+        without.push((subject.one)()?);
+    }
+    let mut empty = Vec::new();
+    for (subject, base) in subjects.iter().zip(&without) {
+        let hook = subject.empty.map(|attach| attach()).transpose()?;
+        let cost = hook.as_ref().map(|_| (subject.one)()).transpose()?;
+        empty.push(cost.map(|cost| cost - base));
+    }
+    let mut aegis = audit().rule_capacity(opens::MANY as u32).attach()?;
+    for ((subject, base), empty) in subjects.iter().zip(without).zip(empty) {
+        let mut with = f64::MAX;
+        for _ in 0..TIMES {
+            apply(&mut aegis, "")?;
+            apply(&mut aegis, &subject.sections)?;
+            with = (subject.one)()?.min(with);
+        }
+        Row::new(subject.row, base, empty, with).print()?;
     }
     Ok(())
 }
@@ -71,7 +114,6 @@ fn audit() -> EnforcerBuilder {
 }
 
 fn apply(aegis: &mut Enforcer, sections: &str) -> Result<(), Any> {
-    let policy: Policy = format!("version=7\n{sections}").parse()?;
-    aegis.apply(&policy)?;
+    aegis.apply(&format!("version=7\n{sections}").parse()?)?;
     Ok(())
 }

@@ -2,41 +2,34 @@
 
 use std::net::{SocketAddr, UdpSocket};
 
-use aegisbpf_core::{Enforcer, selftest::EmptyHook};
+use aegisbpf_core::selftest::EmptyHook;
 
-use crate::{Any, Row, apply, clock};
+use crate::{Any, Subject, clock};
 
 const CALLS: usize = 101;
 const RULES: usize = 1_000;
 
-pub(crate) fn measure(aegis: &mut Enforcer) -> Result<(), Any> {
-    connect(
-        aegis,
-        "127.0.0.1:0",
-        "127.0.0.1:4242",
-        "connect, IPv4, no match",
-    )?;
-    // Nothing leads there; the hook comes before the kernel finds out.
-    connect(
-        aegis,
-        "[::]:0",
-        "[2001:db8::1]:4242",
-        "connect, IPv6, no match",
-    )
+/// A socket of each version, and where it connects to.
+pub(crate) struct Sockets([(&'static str, UdpSocket, SocketAddr); 2]);
+
+impl Sockets {
+    pub(crate) fn new() -> Result<Self, Any> {
+        let (v4, v6) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("[::]:0")?);
+        Ok(Self([
+            ("connect, IPv4, no match", v4, "127.0.0.1:4242".parse()?),
+            // Nothing leads there; the hook comes before the kernel finds out.
+            ("connect, IPv6, no match", v6, "[2001:db8::1]:4242".parse()?),
+        ]))
+    }
 }
 
-fn connect(aegis: &mut Enforcer, own: &str, peer: &str, row: &'static str) -> Result<(), Any> {
-    let socket = UdpSocket::bind(own)?;
-    let peer: SocketAddr = peer.parse()?;
-    let connect = || {
-        let _ = socket.connect(peer);
-        Ok::<_, Any>(())
-    };
-    let one = || clock::median(CALLS, connect);
-    let (base, with) = clock::least(aegis, &rules(), one)?;
-    apply(aegis, "")?;
-    let empty = clock::least_with(EmptyHook::connect, one)? - base;
-    Row::new(row, base, Some(empty), with).print()
+pub(crate) fn subjects(sockets: &Sockets) -> impl Iterator<Item = Subject<'_>> {
+    sockets.0.iter().map(|(row, socket, peer)| Subject {
+        row,
+        sections: rules(),
+        empty: Some(EmptyHook::connect),
+        one: Box::new(move || clock::median(CALLS, || Ok::<_, Any>(socket.connect(peer).is_ok()))),
+    })
 }
 
 /// Ports, addresses and networks, none of which is met.

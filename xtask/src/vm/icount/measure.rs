@@ -12,10 +12,6 @@ use crate::vm::{build, error::Attempt};
 /// The megabytes that a million rules need, beside what any guest needs.
 const MEMORY_FOR_ALL: &str = "3584";
 
-/// Whether an object that is allocated and freed in each round lets its cgroup's account cross the edge of a page, each time,
-/// is chance, stays so for a whole row, and is 81 instructions of an open. Nothing of ours is in it.
-const NO_ACCOUNTING: &str = "cgroup.memory=nokmem";
-
 /// What runs inside.
 pub(super) struct Programs {
     measuring: PathBuf,
@@ -37,7 +33,6 @@ impl Programs {
         let output = Command::new(&own)
             .args(["vm", "--icount", "--kernel", kernel, "--file", "/bin/true"])
             .args(["--timeout", &timeout.to_string()])
-            .args(["--append", NO_ACCOUNTING])
             .args(
                 all.then_some(["--memory", MEMORY_FOR_ALL])
                     .into_iter()
