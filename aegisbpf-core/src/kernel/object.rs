@@ -91,9 +91,15 @@ impl Loaded {
             scope: None,
             backend,
         };
-        // Most policies have no rule about a directory: what only such rules need is loaded with the first.
-        let now = loaded.hooks.iter().copied();
-        let now: Vec<Hook> = now.filter(|hook| hook.need != Need::Directories).collect();
+        // Most policies have no rule about a directory, and beside tracepoints none about the network: what only such rules
+        // need is loaded with the first.
+        let beside = backend == Backend::Tracepoint;
+        let is_usual = |hook: &Hook| match hook.need {
+            Need::Directories => false,
+            Need::Inward | Need::Outward => !beside,
+            _ => true,
+        };
+        let now: Vec<Hook> = loaded.hooks.iter().copied().filter(is_usual).collect();
         loaded.verify(&now, &btf)?;
         Ok(loaded)
     }
