@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     Error,
     record::{self, Record},
-    rows::Row,
+    rows::{Bar, Row},
 };
 
 const BEGIN: &str = "<!-- written by `cargo xtask vm icount --record` -->";
@@ -38,7 +38,7 @@ pub(super) fn lines(record: &Record) -> Vec<Line> {
             lines.push(Line {
                 kernel: kernel.clone(),
                 ratio: row.empty.map(|_| row.ratio()),
-                bar: bar.map(|bar| bar.text()),
+                bar: bar.map(Bar::text),
                 met: bar.map(|bar| bar.is_met(row)),
                 row: row.clone(),
             });
