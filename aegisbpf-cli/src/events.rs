@@ -6,12 +6,12 @@ use std::{
     thread,
 };
 
-use aegisbpf_core::{Control, Events};
+use aegisbpf_core::{Control, Events, JsonLines};
 
 use crate::{
     args::{EventsArgs, Format},
     exit::Failure,
-    feed::{Heard, Line, Word},
+    feed::{Heard, Told, Word},
     signals::Signals,
 };
 
@@ -31,7 +31,7 @@ pub(crate) fn events(args: &EventsArgs) -> Result<(), Failure> {
     }
 }
 
-fn json(args: &EventsArgs) -> bool {
+fn is_json(args: &EventsArgs) -> bool {
     args.json || args.format == Format::Json
 }
 
@@ -42,7 +42,7 @@ fn listen(args: &EventsArgs, mut heard: Heard) -> Result<(), Failure> {
     loop {
         let lost = |e: io::Error| Failure::said(format!("listening to the events: {e}"));
         match heard.next().map_err(lost)? {
-            Word::Event(line, _) if json(args) => writeln!(out, "{line}")?,
+            Word::Event(line, _) if is_json(args) => writeln!(out, "{line}")?,
             Word::Event(_, line) => writeln!(out, "{line}")?,
             Word::Now if args.follow => out.flush()?,
             Word::Now | Word::End => return Ok(()),
@@ -67,17 +67,20 @@ fn end_on_signal(signals: &Signals, heard: &Heard) -> Result<(), Failure> {
 fn read(args: &EventsArgs, events: &mut Events) -> Result<(), Failure> {
     let signals = Signals::catch()?;
     let mut out = io::stdout().lock();
+    let (mut json, mut lines) = (JsonLines::default(), Vec::new());
     loop {
         let stopped = signals.stop.load(Ordering::Acquire);
-        while let Some(event) = events.try_next()? {
-            let line = Line::new(&event, None);
-            if json(args) {
-                writeln!(out, "{}", line.json())?;
+        while let Some(record) = events.try_next_record()? {
+            let told = Told::Once(record);
+            if is_json(args) {
+                told.write_json(&mut json, &mut lines)?;
             } else {
-                writeln!(out, "{}", line.text())?;
+                writeln!(lines, "{}", told.text())?;
             }
         }
+        out.write_all(&lines)?;
         out.flush()?;
+        lines.clear();
         if stopped || !args.follow {
             return Ok(());
         }

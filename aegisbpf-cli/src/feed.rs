@@ -1,7 +1,8 @@
 //! How the process that reads the events tells them to others: one line each, as JSON and as text.
 
 use std::{
-    io::{self, BufRead, BufReader},
+    borrow::Cow,
+    io::{self, BufRead, BufReader, Write},
     os::{
         linux::net::SocketAddrExt,
         unix::{
@@ -12,58 +13,73 @@ use std::{
     path::Path,
 };
 
-use aegisbpf_core::Event;
+use aegisbpf_core::{Event, JsonLines, Record, Repeated};
 use nix::{
     sys::socket::{getsockopt, sockopt::PeerCredentials},
     unistd::Uid,
 };
-use serde::Serialize;
 
 use crate::out::printable;
 
 /// Comes after the events that had happened before the listener came.
-pub(crate) const END_OF_RECENT: &str = "\n";
+pub(crate) const END_OF_RECENT: u8 = b'\n';
 
-/// An event, and how many like it were left out, this one among them.
-#[derive(Serialize)]
-pub(crate) struct Line<'a> {
-    #[serde(flatten)]
-    event: &'a Event,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    repeated: Option<u64>,
+/// What is told.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are records, and a box would be an allocation for each"
+)]
+pub(crate) enum Told {
+    /// An access.
+    Once(Record),
+    /// The last of some that were alike.
+    Repeated(Repeated),
 }
 
-impl<'a> Line<'a> {
-    pub(crate) fn new(event: &'a Event, repeated: Option<u64>) -> Self {
-        Self { event, repeated }
-    }
-
-    pub(crate) fn json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
-    }
-
-    /// [`Line::json`] and a line feed, in place of what `line` held: a buffer that grows once, not once an event.
-    pub(crate) fn write_json(&self, line: &mut Vec<u8>) {
-        line.clear();
-        if serde_json::to_writer(&mut *line, self).is_err() {
-            line.clear();
+impl Told {
+    pub(crate) fn event(&self) -> Cow<'_, Event> {
+        match self {
+            Self::Once(record) => Cow::Owned(record.event()),
+            Self::Repeated(repeated) => Cow::Borrowed(&repeated.event),
         }
-        line.push(b'\n');
+    }
+
+    /// How many like it were left out, this one among them.
+    pub(crate) fn repeated(&self) -> Option<u64> {
+        match self {
+            Self::Once(_) => None,
+            Self::Repeated(repeated) => Some(repeated.repeated),
+        }
+    }
+
+    /// Appends it as a line of JSON.
+    pub(crate) fn write_json(&self, json: &mut JsonLines, lines: &mut Vec<u8>) -> io::Result<()> {
+        match self {
+            Self::Once(record) => json.append(record, lines).map_err(io::Error::other),
+            Self::Repeated(repeated) => {
+                serde_json::to_writer(&mut *lines, repeated)?;
+                lines.push(b'\n');
+                Ok(())
+            }
+        }
     }
 
     pub(crate) fn text(&self) -> String {
-        let event = self.event.to_string();
+        let event = self.event().to_string();
         let event = printable(&event);
-        match self.repeated {
+        match self.repeated() {
             Some(repeated) => format!("{event} ({repeated} times)"),
             None => event.into_owned(),
         }
     }
 
-    /// As it is sent: neither form contains a tab or a line feed of its own.
-    pub(crate) fn of(event: &'a Event, repeated: Option<u64>) -> String {
-        let line = Self::new(event, repeated);
-        format!("{}\t{}\n", line.json(), line.text())
+    /// As it is sent, as JSON and as text: neither contains a tab or a line feed of its own.
+    pub(crate) fn line(&self, json: &mut JsonLines) -> io::Result<Vec<u8>> {
+        let mut line = Vec::new();
+        self.write_json(json, &mut line)?;
+        line.pop();
+        writeln!(line, "\t{}", self.text())?;
+        Ok(line)
     }
 }
 

@@ -171,8 +171,8 @@ fn watch(
         }
         // Asked before reading, so that what was there when the signal came is still told.
         let stopped = signals.stop.load(Ordering::Acquire);
-        while let Some(event) = events.try_next()? {
-            sink.take(&event)?;
+        while let Some(record) = events.try_next_record()? {
+            sink.take(record)?;
         }
         sink.flush()?;
         if stopped {

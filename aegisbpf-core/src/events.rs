@@ -17,7 +17,7 @@ use nix::{
 
 use crate::{
     error::{Error, Result},
-    event::Event,
+    event::{Event, Label, Record},
     kept::Kept,
     kernel::{Ring, blob, lock::Lock, pins::Pins},
     policy::{Rule, RuleId},
@@ -80,10 +80,18 @@ impl Events {
     /// # Errors
     /// If a record cannot be read; the one after it can.
     pub fn try_next(&mut self) -> Result<Option<Event>> {
-        let Some(record) = self.ring.next() else {
+        Ok(self.try_next_record()?.map(|record| record.event()))
+    }
+
+    /// The same, as it came: for whoever writes so many that making an [`Event`] of each is too dear.
+    ///
+    /// # Errors
+    /// If a record cannot be read; the one after it can.
+    pub fn try_next_record(&mut self) -> Result<Option<Record>> {
+        let Some(bytes) = self.ring.next() else {
             return Ok(None);
         };
-        Event::decode(&record, self.boot, |id| self.labels.rule(id))
+        Record::read(&bytes, self.boot, |id| self.labels.of(id))
             .map(Some)
             .map_err(|e| Error::kernel("reading an event", e))
     }
@@ -135,6 +143,8 @@ pub(crate) struct Labels(Arc<RwLock<Known>>);
 #[derive(Default)]
 struct Known {
     rules: BTreeMap<RuleId, Arc<Rule>>,
+    /// Those of them that were met.
+    labels: BTreeMap<RuleId, Label>,
     /// Where policies are kept that other processes apply.
     pins: Option<Pins>,
     /// Up to here every id that was not found was looked for there.
@@ -150,6 +160,7 @@ impl Labels {
         // A poisoned lock only says that another thread panicked between two whole values.
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         known.rules = rules;
+        known.labels.clear();
     }
 
     /// From now on, a rule that is not known is looked for among the policies that are pinned there.
@@ -158,21 +169,24 @@ impl Labels {
         known.pins = Some(pins);
     }
 
-    fn rule(&self, id: RuleId) -> Option<Arc<Rule>> {
+    fn of(&self, id: RuleId) -> Option<Label> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(rule) = known.rules.get(&id) {
-            return Some(Arc::clone(rule));
+        if let Some(label) = known.labels.get(&id) {
+            return Some(label.clone());
         }
         // Ids only grow: one that is older than the newest that was looked for belongs to a policy that is gone.
-        if known.pins.is_none() || id.number() <= known.looked_for {
+        let is_known = known.rules.contains_key(&id);
+        if !is_known && (known.pins.is_none() || id.number() <= known.looked_for) {
             return None;
         }
         drop(known);
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if known.look() {
+        if !known.rules.contains_key(&id) && known.look() {
             known.looked_for = known.looked_for.max(id.number());
         }
-        known.rules.get(&id).cloned()
+        let label = Label::of(known.rules.get(&id)?);
+        known.labels.insert(id, label.clone());
+        Some(label)
     }
 }
 
@@ -187,6 +201,7 @@ impl Known {
             rules.extend(kept.table.rows.into_iter().map(|(id, row)| (id, row.rule)));
         }
         self.rules = rules;
+        self.labels.clear();
         true
     }
 }

@@ -44,7 +44,7 @@ pub use self::{
     emergency::{EMERGENCY_LOG, Emergency, EmergencyStatus},
     enforcer::{Enforcer, EnforcerBuilder, RING_BUFFER_BYTES, RULE_CAPACITY},
     error::{Error, Result, Source},
-    event::{Access, Decision, DecodeError, Endpoint, Event, OtherProcess},
+    event::{Access, Decision, DecodeError, Endpoint, Event, JsonLines, OtherProcess, Record},
     events::{Events, Stopper},
     file_id::FileId,
     kernel::capability,

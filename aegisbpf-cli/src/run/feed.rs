@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use aegisbpf_core::Event;
+use aegisbpf_core::JsonLines;
 use nix::{
     sys::socket::{getsockopt, sockopt::PeerCredentials},
     unistd::Uid,
@@ -21,7 +21,7 @@ use nix::{
 
 use crate::{
     exit::Failure,
-    feed::{END_OF_RECENT, Line, address},
+    feed::{END_OF_RECENT, Told, address},
 };
 
 /// Events kept for whoever asks what happened lately.
@@ -38,8 +38,9 @@ pub(super) struct Feed(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    recent: VecDeque<(Event, Option<u64>)>,
-    listeners: Vec<SyncSender<Arc<str>>>,
+    recent: VecDeque<Told>,
+    listeners: Vec<SyncSender<Arc<[u8]>>>,
+    json: JsonLines,
 }
 
 impl Feed {
@@ -66,23 +67,24 @@ impl Feed {
         Ok(feed)
     }
 
-    pub(super) fn tell(&self, event: &Event, repeated: Option<u64>) {
+    pub(super) fn tell(&self, told: Told) -> io::Result<()> {
         let mut state = self.state();
+        let state = &mut *state;
+        if !state.listeners.is_empty() {
+            let line: Arc<[u8]> = told.line(&mut state.json)?.into();
+            // Who is too far behind misses this one: the reader of the ring buffer waits for nobody.
+            state.listeners.retain(|listener| {
+                !matches!(
+                    listener.try_send(Arc::clone(&line)),
+                    Err(std::sync::mpsc::TrySendError::Disconnected(_))
+                )
+            });
+        }
         if state.recent.len() == RECENT {
             state.recent.pop_front();
         }
-        state.recent.push_back((event.clone(), repeated));
-        if state.listeners.is_empty() {
-            return;
-        }
-        let line: Arc<str> = Line::of(event, repeated).into();
-        // Who is too far behind misses this one: the reader of the ring buffer waits for nobody.
-        state.listeners.retain(|listener| {
-            !matches!(
-                listener.try_send(Arc::clone(&line)),
-                Err(std::sync::mpsc::TrySendError::Disconnected(_))
-            )
-        });
+        state.recent.push_back(told);
+        Ok(())
     }
 
     /// Root reads what root's enforcer saw, nobody else.
@@ -97,12 +99,13 @@ impl Feed {
         if state.listeners.len() == LISTENERS {
             return;
         }
-        let mut recent: String = state
-            .recent
+        let State { recent, json, .. } = &mut *state;
+        let mut recent: Vec<u8> = recent
             .iter()
-            .map(|(event, repeated)| Line::of(event, *repeated))
+            .filter_map(|told| told.line(json).ok())
+            .flatten()
             .collect();
-        recent.push_str(END_OF_RECENT);
+        recent.push(END_OF_RECENT);
         let (sender, lines) = sync_channel(BEHIND);
         let talk = move || drop(speak(stream, &recent, &lines));
         if thread::Builder::new()
@@ -120,10 +123,10 @@ impl Feed {
     }
 }
 
-fn speak(mut stream: UnixStream, recent: &str, lines: &Receiver<Arc<str>>) -> io::Result<()> {
-    stream.write_all(recent.as_bytes())?;
+fn speak(mut stream: UnixStream, recent: &[u8], lines: &Receiver<Arc<[u8]>>) -> io::Result<()> {
+    stream.write_all(recent)?;
     for line in lines {
-        stream.write_all(line.as_bytes())?;
+        stream.write_all(&line)?;
     }
     Ok(())
 }

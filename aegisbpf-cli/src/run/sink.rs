@@ -1,7 +1,7 @@
 //! Where events go: standard output, the journal, other processes.
 
 use std::{
-    io::{self, BufWriter, StdoutLock, Write},
+    io::{self, StdoutLock, Write},
     time::{Duration, SystemTime},
 };
 
@@ -9,11 +9,11 @@ use super::{feed::Feed, journal::Journal};
 use crate::{
     args::{Format, Log, RunArgs},
     exit::Failure,
-    feed::Line,
+    feed::Told,
 };
-use aegisbpf_core::{Dedup, Event, Repeated};
+use aegisbpf_core::{Dedup, JsonLines, Record, Repeated};
 
-/// Bytes of one write: that of a batch which woke us because a quarter of the ring buffer was full.
+/// Bytes of one write, about: those of a batch which woke us because a quarter of the ring buffer was full.
 const BUFFER: usize = 64 << 10;
 
 pub(super) struct Sink {
@@ -25,16 +25,19 @@ pub(super) struct Sink {
 
 struct Stdout {
     format: Format,
-    out: BufWriter<StdoutLock<'static>>,
-    line: Vec<u8>,
+    json: JsonLines,
+    /// Whole lines that are not written yet.
+    lines: Vec<u8>,
+    out: StdoutLock<'static>,
 }
 
 impl Sink {
     pub(super) fn open(args: &RunArgs) -> Result<Self, Failure> {
         let stdout = || Stdout {
             format: args.format,
-            out: BufWriter::with_capacity(BUFFER, io::stdout().lock()),
-            line: Vec::new(),
+            json: JsonLines::default(),
+            lines: Vec::with_capacity(BUFFER),
+            out: io::stdout().lock(),
         };
         Ok(Self {
             dedup: args
@@ -54,11 +57,12 @@ impl Sink {
         self.feed = Some(feed);
     }
 
-    pub(super) fn take(&mut self, event: &Event) -> io::Result<()> {
-        if self.dedup.as_mut().is_some_and(|dedup| !dedup.admit(event)) {
+    pub(super) fn take(&mut self, record: Record) -> io::Result<()> {
+        let dedup = self.dedup.as_mut();
+        if dedup.is_some_and(|dedup| !dedup.admit(&record.event())) {
             return Ok(());
         }
-        self.tell(event, None)
+        self.tell(Told::Once(record))
     }
 
     /// After each batch: what was left out and is due, and what is still in our buffer.
@@ -77,41 +81,46 @@ impl Sink {
     }
 
     fn tell_repeated(&mut self, repeated: Option<Vec<Repeated>>) -> io::Result<()> {
-        for Repeated {
-            event, repeated, ..
-        } in repeated.into_iter().flatten()
-        {
-            self.tell(&event, Some(repeated))?;
+        for repeated in repeated.into_iter().flatten() {
+            self.tell(Told::Repeated(repeated))?;
         }
         match &mut self.stdout {
-            Some(stdout) => stdout.out.flush(),
+            Some(stdout) => stdout.flush(),
             None => Ok(()),
         }
     }
 
-    fn tell(&mut self, event: &Event, repeated: Option<u64>) -> io::Result<()> {
-        if let Some(feed) = &self.feed {
-            feed.tell(event, repeated);
-        }
+    fn tell(&mut self, told: Told) -> io::Result<()> {
         if let Some(journal) = &mut self.journal {
-            journal.tell(event, repeated);
+            journal.tell(&told.event(), told.repeated());
         }
-        match &mut self.stdout {
-            Some(stdout) => stdout.tell(event, repeated),
+        let written = match &mut self.stdout {
+            Some(stdout) => stdout.tell(&told),
             None => Ok(()),
+        };
+        // It keeps what it is told. Whoever listens there hears also what a closed pipe did not take.
+        match &self.feed {
+            Some(feed) => feed.tell(told).and(written),
+            None => written,
         }
     }
 }
 
 impl Stdout {
-    fn tell(&mut self, event: &Event, repeated: Option<u64>) -> io::Result<()> {
-        let line = Line::new(event, repeated);
+    fn tell(&mut self, told: &Told) -> io::Result<()> {
         match self.format {
-            Format::Json => {
-                line.write_json(&mut self.line);
-                self.out.write_all(&self.line)
-            }
-            Format::Text => writeln!(self.out, "{}", line.text()),
+            Format::Json => told.write_json(&mut self.json, &mut self.lines)?,
+            Format::Text => writeln!(self.lines, "{}", told.text())?,
         }
+        if self.lines.len() < BUFFER {
+            return Ok(());
+        }
+        self.flush()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let written = self.out.write_all(&self.lines);
+        self.lines.clear();
+        written.and_then(|()| self.out.flush())
     }
 }

@@ -3,7 +3,8 @@
 //! `cargo xtask vm icount` runs it and makes a table of its rows.
 //!
 //! Each figure is the median of many repetitions; the reading of the clock is in all of them and cancels in the
-//! differences. With `all` as an argument the rows that take minutes are there too.
+//! differences. With `all` as an argument the rows that take minutes are there too, with `matches` those
+//! of matches alone.
 
 mod calls;
 mod clock;
@@ -79,7 +80,9 @@ fn main() -> Result<(), Any> {
     let mut subjects = opens::subjects(&files)?;
     subjects.extend(network::subjects(&sockets));
     subjects.extend(calls::subjects(&scene));
-    measure(&subjects)?;
+    if !arguments.iter().any(|word| word == "matches") {
+        measure(&subjects)?;
+    }
     hits::measure(&files)?;
     if arguments.iter().any(|word| word == "all") {
         opens::measure_most(&files)?;

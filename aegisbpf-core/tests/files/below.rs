@@ -428,8 +428,8 @@ pub(crate) fn in_audit_mode_each_access_below_is_counted_once_and_named(stage: &
     let event = events.try_next().unwrap().expect("an event");
     let denied = tree.path("denied").display().to_string();
     assert_eq!(
-        (event.path.as_ref(), event.object.as_ref()),
-        (Some(&deep), Some(&denied)),
+        (event.path.as_ref(), event.object.as_deref()),
+        (Some(&deep), Some(denied.as_str())),
         "{event:?}"
     );
     assert_eq!(event.file.ino, fs::metadata(&moved).unwrap().ino());
