@@ -31,7 +31,7 @@ static __noinline int on_open_below(struct file *file)
 
 static __always_inline int lsm_file_open_below(struct file *file)
 {
-	if (!may_be_below(file->f_inode, file->f_path.dentry))
+	if (!may_open_below(file))
 		return 0;
 	return on_open_below(file);
 }
