@@ -101,7 +101,14 @@ fn attempt(args: &Args) -> Result<(), Error> {
         table::write_into_docs(&kept)?;
     }
     if args.check {
-        let dearer = Record::read()?.dearer(&now);
+        let recorded = Record::read()?;
+        let (others, dearer) = (recorded.of_others(&now), recorded.dearer(&now));
+        if !others.is_empty() {
+            eprintln!(
+                "icount: not compared, since it is another kernel's or C library's (`--record` keeps the figures of this one):\n{}",
+                others.join("\n")
+            );
+        }
         if !dearer.is_empty() {
             return Err(Error::Regressed(dearer));
         }

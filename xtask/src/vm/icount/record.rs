@@ -10,6 +10,11 @@ use super::{Error, rows::Row};
 const TOLERATED: f64 = 1.02;
 /// And this many instructions, where 2 % is less than what one boot differs from another.
 const REPEATABLE: f64 = 2.0;
+/// Or this share of the operation: the allocations and ticks of a program start differ by a thousand instructions of a
+/// million.
+const WANDERS: f64 = 0.001;
+/// An operation that takes so much more or less without any program is another kernel's, or another C library's.
+const OTHER: f64 = 0.005;
 
 /// The rows of each kernel.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -56,21 +61,39 @@ impl Record {
         }
     }
 
+    fn find(&self, kernel: &str, row: &Row) -> Option<&Row> {
+        self.0.get(kernel)?.iter().find(|old| old.row == row.row)
+    }
+
+    /// Rows of `now` whose operation is another one without any program: what is added to it says nothing then.
+    pub(super) fn of_others(&self, now: &Self) -> Vec<String> {
+        let mut others = Vec::new();
+        for (kernel, rows) in &now.0 {
+            for row in rows {
+                if let Some(old) = self.find(kernel, row).filter(|old| is_other(old, row)) {
+                    others.push(format!(
+                        "{kernel}: {}: {:.0} without any program, recorded {:.0}",
+                        row.row, row.base, old.base
+                    ));
+                }
+            }
+        }
+        others
+    }
+
     /// Rows of `now` that take over 2 % more than here, and those that are here no more.
     pub(super) fn dearer(&self, now: &Self) -> Vec<String> {
         let mut dearer = Vec::new();
         for (kernel, rows) in &now.0 {
             for row in rows {
-                let old = self
-                    .0
-                    .get(kernel)
-                    .and_then(|rows| rows.iter().find(|old| old.row == row.row));
-                match old {
+                match self.find(kernel, row) {
                     None => dearer.push(format!("{kernel}: {}: not recorded", row.row)),
-                    Some(old) if row.added > most(old) => dearer.push(format!(
-                        "{kernel}: {}: {:.1}, recorded {:.1}",
-                        row.row, row.added, old.added
-                    )),
+                    Some(old) if !is_other(old, row) && row.added > most(old) => {
+                        dearer.push(format!(
+                            "{kernel}: {}: {:.1}, recorded {:.1}",
+                            row.row, row.added, old.added
+                        ));
+                    }
                     Some(_) => {}
                 }
             }
@@ -81,7 +104,18 @@ impl Record {
 
 /// What a row may take.
 fn most(recorded: &Row) -> f64 {
-    (recorded.added * TOLERATED).max(recorded.added + REPEATABLE)
+    let wanders = if recorded.base < 100_000.0 {
+        REPEATABLE
+    } else {
+        recorded.base * WANDERS
+    };
+    (recorded.added * TOLERATED).max(recorded.added + wanders)
+}
+
+fn is_other(recorded: &Row, now: &Row) -> bool {
+    let empty = |row: &Row| row.empty.unwrap_or_default();
+    (now.base - recorded.base).abs() > recorded.base * OTHER
+        || (empty(now) - empty(recorded)).abs() > REPEATABLE
 }
 
 /// The workspace's directory.
@@ -119,6 +153,20 @@ mod tests {
     fn nothing_may_not_become_something() {
         assert!(record(0.0).dearer(&record(2.0)).is_empty());
         assert_eq!(record(0.0).dearer(&record(3.0)).len(), 1);
+    }
+
+    #[test]
+    fn another_kernel_is_not_compared_and_that_is_said() {
+        let (before, mut now) = (record(100.0), record(200.0));
+        assert!(before.of_others(&now).is_empty());
+        if let Some(row) = now.0.get_mut("6.12").and_then(|rows| rows.first_mut()) {
+            row.base += 100.0;
+        }
+        assert!(before.dearer(&now).is_empty());
+        assert_eq!(
+            before.of_others(&now),
+            ["6.12: open: 6603 without any program, recorded 6503"]
+        );
     }
 
     #[test]
