@@ -15,7 +15,7 @@ use nix::{
 
 use super::{
     actor::{Waiting, act, allowed, refused},
-    race::{Hammer, Misses, link_tmpfile, span},
+    race::{Hammer, Misses, goes_on, link_tmpfile},
     scene::{Scene, Stage},
 };
 
@@ -532,10 +532,10 @@ pub(crate) fn no_open_below_gets_through_while_files_move(stage: &mut Stage) {
             fs::write(&file, "").unwrap();
             let misses = Misses::until_now(stage);
             let hammer = Hammer::start(&file);
-            let end = Instant::now() + span();
+            let start = Instant::now();
             let mut done = 0;
-            while Instant::now() < end {
-                done += u32::from(step().is_ok());
+            while goes_on(start, done) {
+                done += u64::from(step().is_ok());
             }
             let blows = hammer.stop();
             println!(
@@ -562,10 +562,10 @@ pub(crate) fn no_open_gets_through_while_the_directory_is_replaced(stage: &mut S
         for (name, way) in WAYS {
             let misses = Misses::until_now(stage);
             let hammer = Hammer::start(&denied.join("file"));
-            let end = Instant::now() + span();
+            let start = Instant::now();
             let mut done = 0;
-            while Instant::now() < end {
-                done += u32::from(way(&denied, &spare).is_ok());
+            while goes_on(start, done) {
+                done += u64::from(way(&denied, &spare).is_ok());
                 let _ = fs::remove_dir_all(&spare);
                 if !denied.exists() {
                     fill(&denied).unwrap();

@@ -197,11 +197,16 @@ const WAYS: [(&str, Way); 8] = [
     }),
 ];
 
+/// Whether what was done so often since then is done once more. On a slow machine it may take the whole span to do it once, and
+/// one is no race.
+pub(crate) fn goes_on(start: Instant, done: u64) -> bool {
+    start.elapsed() < span() || done <= 3 && start.elapsed() < Duration::from_secs(60)
+}
+
 fn replace_for(secret: &Path, spare: &Path, way: Way) -> u64 {
     let start = Instant::now();
     let mut done = 0;
-    // On a slow machine one replacement may take the whole span, and one is no race.
-    while start.elapsed() < span() || done <= 3 && start.elapsed() < Duration::from_secs(60) {
+    while goes_on(start, done) {
         done += u64::from(way(secret, spare).is_ok());
         // So that the next way begins with a file.
         if !secret.exists() {
