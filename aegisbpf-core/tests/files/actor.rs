@@ -10,7 +10,8 @@ use std::{
         unix::fs::{OpenOptionsExt, PermissionsExt, chown, symlink},
     },
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::atomic::AtomicU64,
 };
 
 use io_uring::squeue;
@@ -82,17 +83,7 @@ pub(crate) struct Waiting(Child);
 
 impl Waiting {
     pub(crate) fn start(what: &str, paths: &[&Path]) -> Self {
-        let mut child = command(what, paths)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        assert_eq!(line, "ready\n");
-        Self(child)
+        Self(begin(what, paths).0)
     }
 
     /// Goes on, and tells how it went.
@@ -103,7 +94,57 @@ impl Waiting {
     }
 }
 
-fn wait_for_word() -> io::Result<()> {
+/// A process that goes on with its errand until it is told to stop, and says then what it counted.
+pub(crate) struct Busy {
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Busy {
+    pub(crate) fn start(what: &str, paths: &[&Path]) -> Self {
+        let (child, output) = begin(what, paths);
+        Self { child, output }
+    }
+
+    /// Tells it to stop, and gives what it said.
+    #[track_caller]
+    pub(crate) fn stop<const N: usize>(mut self) -> [u64; N] {
+        drop(self.child.stdin.take());
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        self.child.wait().unwrap();
+        let numbers: Vec<u64> = line
+            .split_whitespace()
+            .map(|n| n.parse().unwrap())
+            .collect();
+        numbers
+            .try_into()
+            .unwrap_or_else(|_| panic!("what the actor said: {line:?}"))
+    }
+}
+
+/// The other side of [`Busy`]: says what was counted.
+pub(crate) fn say<const N: usize>(counts: [AtomicU64; N]) {
+    let told = counts.map(|n| n.into_inner().to_string());
+    println!("{}", told.join(" "));
+}
+
+/// Starts a process and waits until it is ready.
+fn begin(what: &str, paths: &[&Path]) -> (Child, BufReader<ChildStdout>) {
+    let mut child = command(what, paths)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    (child, output)
+}
+
+/// Says that this process is ready, and waits until it is told to go on or to stop.
+pub(crate) fn wait_for_word() -> io::Result<()> {
     println!("ready");
     io::stdout().flush()?;
     io::stdin().read_to_end(&mut Vec::new()).map(drop)

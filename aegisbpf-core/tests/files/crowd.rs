@@ -4,10 +4,9 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Stdio},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
 };
@@ -17,7 +16,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    actor,
+    actor::{self, Busy},
     race::{Misses, span},
     random,
     scene::{Scene, Stage},
@@ -60,13 +59,10 @@ pub(crate) fn attack(root: &Path, seed: &str) -> io::Result<()> {
                 look(root, &root.join(DENIED[dice.random_range(0..3)]), &counts);
             }
         });
-        println!("ready");
-        io::stdout().flush().ok();
-        io::stdin().read_to_end(&mut Vec::new()).ok();
+        actor::wait_for_word().ok();
         stop.store(true, Ordering::Relaxed);
     });
-    let told = counts.map(|n| n.into_inner().to_string());
-    println!("{}", told.join(" "));
+    actor::say(counts);
     Ok(())
 }
 
@@ -92,40 +88,6 @@ fn look(root: &Path, path: &Path, counts: &[AtomicU64; 4]) {
             count(3, is_denied);
         }
         Err(e) => drop(count(1, e.raw_os_error() == Some(Errno::EPERM as i32))),
-    }
-}
-
-struct Attacker {
-    child: Child,
-    output: BufReader<ChildStdout>,
-}
-
-impl Attacker {
-    fn start(root: &Path, seed: u64) -> Self {
-        let mut child = actor::command("attack", &[root, Path::new(&seed.to_string())])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        output.read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n");
-        Self { child, output }
-    }
-
-    fn stop(mut self) -> [u64; 4] {
-        drop(self.child.stdin.take());
-        let mut line = String::new();
-        self.output.read_line(&mut line).unwrap();
-        self.child.wait().unwrap();
-        let numbers: Vec<u64> = line
-            .split_whitespace()
-            .map(|n| n.parse().unwrap())
-            .collect();
-        numbers
-            .try_into()
-            .unwrap_or_else(|_| panic!("what the attacker said: {line:?}"))
     }
 }
 
@@ -174,7 +136,9 @@ pub(crate) fn no_open_of_a_crowd_reads_a_secret(stage: &mut Stage) {
         let denied = DENIED.map(|path| root.join(path));
         stage.enforce(&scene.deny(&denied.each_ref().map(PathBuf::as_path)));
         let misses = Misses::until_now(stage);
-        let attackers: Vec<_> = (1..4).map(|n| Attacker::start(&root, seed + n)).collect();
+        let attackers: Vec<_> = (1..4)
+            .map(|n| Busy::start("attack", &[&root, Path::new(&(seed + n).to_string())]))
+            .collect();
         let mut dice = ChaCha8Rng::seed_from_u64(seed);
         let mut written = 0;
         let start = std::time::Instant::now();
@@ -183,7 +147,7 @@ pub(crate) fn no_open_of_a_crowd_reads_a_secret(stage: &mut Stage) {
         }
         let mut sum = [0; 4];
         for attacker in attackers {
-            for (all, one) in sum.iter_mut().zip(attacker.stop()) {
+            for (all, one) in sum.iter_mut().zip(attacker.stop::<4>()) {
                 *all += one;
             }
         }

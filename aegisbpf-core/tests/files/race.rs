@@ -2,10 +2,9 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, BufRead, BufReader, Read, Write},
+    io,
     os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
     path::Path,
-    process::{Child, ChildStdout, Stdio},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
@@ -19,7 +18,7 @@ use nix::{
 };
 
 use super::{
-    actor,
+    actor::{self, Busy},
     scene::{Scene, Stage},
 };
 
@@ -52,21 +51,15 @@ pub(crate) fn hammer(path: &Path) -> io::Result<()> {
                 }
             });
         }
-        println!("ready");
-        io::stdout().flush().ok();
-        io::stdin().read_to_end(&mut Vec::new()).ok();
+        actor::wait_for_word().ok();
         stop.store(true, Ordering::Relaxed);
     });
-    let counts = counts.map(AtomicU64::into_inner);
-    println!("{} {} {} {}", counts[0], counts[1], counts[2], counts[3]);
+    actor::say(counts);
     Ok(())
 }
 
 /// A process that hammers at a file.
-pub(crate) struct Hammer {
-    child: Child,
-    output: BufReader<ChildStdout>,
-}
+pub(crate) struct Hammer(Busy);
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Blows {
@@ -78,30 +71,12 @@ pub(crate) struct Blows {
 
 impl Hammer {
     pub(crate) fn start(path: &Path) -> Self {
-        let mut child = actor::command("hammer", &[path])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        output.read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n");
-        Self { child, output }
+        Self(Busy::start("hammer", &[path]))
     }
 
-    pub(crate) fn stop(mut self) -> Blows {
-        drop(self.child.stdin.take());
-        let mut line = String::new();
-        self.output.read_line(&mut line).unwrap();
-        self.child.wait().unwrap();
-        let numbers: Vec<u64> = line
-            .split_whitespace()
-            .map(|n| n.parse().unwrap())
-            .collect();
-        let [opened, denied, absent, other] = numbers[..] else {
-            panic!("what the hammer said: {line:?}");
-        };
+    #[track_caller]
+    pub(crate) fn stop(self) -> Blows {
+        let [opened, denied, absent, other] = self.0.stop();
         Blows {
             opened,
             denied,

@@ -2,9 +2,8 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufRead, BufReader, Read, Write},
+    io,
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Stdio},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::Duration,
@@ -13,7 +12,7 @@ use std::{
 use nix::errno::Errno;
 
 use super::{
-    actor,
+    actor::{self, Busy},
     race::Misses,
     raw,
     scene::{Scene, Stage},
@@ -111,13 +110,10 @@ pub(crate) fn watch(what: &str, paths: &[PathBuf]) -> io::Result<()> {
                 }
             });
         }
-        println!("ready");
-        io::stdout().flush().ok();
-        io::stdin().read_to_end(&mut Vec::new()).ok();
+        actor::wait_for_word().ok();
         stop.store(true, Ordering::Relaxed);
     });
-    let told = counts.map(|n| n.into_inner().to_string());
-    println!("{}", told.join(" "));
+    actor::say(counts);
     Ok(())
 }
 
@@ -125,49 +121,6 @@ pub(crate) fn watch(what: &str, paths: &[PathBuf]) -> io::Result<()> {
 fn is_possible(series: Series, first: u64, last: u64, seen: [(usize, bool); 2]) -> bool {
     let fits = |number: u64, (file, denied): (usize, bool)| series.denies(number)[file] == denied;
     (first..=last).any(|one| fits(one, seen[0]) && (one..=last).any(|other| fits(other, seen[1])))
-}
-
-/// The process with the readers.
-struct Readers {
-    child: Child,
-    output: BufReader<ChildStdout>,
-}
-
-impl Readers {
-    fn start(series: Series, paths: &[&Path]) -> Self {
-        let mut child = actor::command(series.errand(), paths)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        output.read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n");
-        Self { child, output }
-    }
-
-    fn stop(mut self) -> Seen {
-        drop(self.child.stdin.take());
-        let mut line = String::new();
-        self.output.read_line(&mut line).unwrap();
-        self.child.wait().unwrap();
-        let numbers: Vec<u64> = line
-            .split_whitespace()
-            .map(|n| n.parse().unwrap())
-            .collect();
-        let [tried, opened, at_rest, in_change, impossible, other_errors] = numbers[..] else {
-            panic!("what the readers said: {line:?}");
-        };
-        Seen {
-            tried,
-            opened,
-            at_rest,
-            in_change,
-            impossible,
-            other_errors,
-        }
-    }
 }
 
 /// Applies one policy after the other by `change`, which is told the number of the next, while four threads look.
@@ -182,8 +135,8 @@ fn change_while_watched(
     let told = raw::shared_number(&progress).unwrap();
     let misses = Misses::until_now(stage);
     let denied = stage.denied(&scene.secret());
-    let readers = Readers::start(
-        series,
+    let readers = Busy::start(
+        series.errand(),
         &[
             &progress,
             &scene.secret(),
@@ -198,7 +151,15 @@ fn change_while_watched(
         // So that somebody looks while this one is in force and no other on its way.
         thread::sleep(Duration::from_millis(2));
     }
-    let seen = readers.stop();
+    let [tried, opened, at_rest, in_change, impossible, other_errors] = readers.stop();
+    let seen = Seen {
+        tried,
+        opened,
+        at_rest,
+        in_change,
+        impossible,
+        other_errors,
+    };
     println!("{} times: {seen:?}", swaps());
     misses.account_for(stage, seen.opened + seen.impossible, series.errand());
     assert!(
