@@ -414,6 +414,14 @@ pub struct Counts {
     pub exempted: u64,
 }
 
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.audited += other.audited;
+        self.denied += other.denied;
+        self.exempted += other.exempted;
+    }
+}
+
 /// The one value of `control`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Pod, Zeroable)]

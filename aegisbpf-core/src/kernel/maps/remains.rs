@@ -75,10 +75,7 @@ pub(super) fn totals(totals: &Totals, cgroups: &ByCgroup) -> Result<BTreeMap<u32
         .collect::<Result<_, _>>()
         .map_err(failed("reading the rules' counters"))?;
     for (key, counts) in by_cgroup(cgroups)? {
-        let total = all.entry(key.rule).or_default();
-        total.audited += counts.audited;
-        total.denied += counts.denied;
-        total.exempted += counts.exempted;
+        *all.entry(key.rule).or_default() += counts;
     }
     Ok(all)
 }
@@ -114,13 +111,8 @@ pub(super) fn health(map: &HealthCounters) -> Result<Health> {
 }
 
 fn sum(values: &PerCpuValues<Words>) -> Counts {
-    values
-        .iter()
-        .fold(Counts::default(), |sum, &[audited, denied, exempted]| {
-            Counts {
-                audited: sum.audited + audited,
-                denied: sum.denied + denied,
-                exempted: sum.exempted + exempted,
-            }
-        })
+    values.iter().fold(Counts::default(), |mut sum, words| {
+        sum += bytemuck::cast(*words);
+        sum
+    })
 }
