@@ -1,4 +1,4 @@
-//! Medians of what the clock shows, which counts instructions.
+//! What many calls take by the clock, which counts instructions.
 
 use std::time::Instant;
 

@@ -2,7 +2,7 @@
 //! nothing, and with ours. Meaningful in a virtual machine that counts one nanosecond for each instruction, where
 //! `cargo xtask vm icount` runs it and makes a table of its rows.
 //!
-//! Each figure is the median of many repetitions; the reading of the clock is in all of them and cancels in the
+//! Each figure is the median of many repetitions, of long operations the least; the reading of the clock is in all of them and cancels in the
 //! differences. With `all` as an argument the rows that take minutes are there too, with `matches` those
 //! of matches alone.
 

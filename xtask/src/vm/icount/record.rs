@@ -81,7 +81,7 @@ impl Record {
         others
     }
 
-    /// Rows of `now` that take over 2 % more than here, and those that are here no more.
+    /// Rows of `now` that take over 2 % more than here, and those that are not here.
     pub(super) fn dearer(&self, now: &Self) -> Vec<String> {
         let mut dearer = Vec::new();
         for (kernel, rows) in &now.0 {
