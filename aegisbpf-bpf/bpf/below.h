@@ -111,8 +111,7 @@ static __always_inline int lsm_mmap_file_below(u64 *ctx)
 	struct file *file = (struct file *)ctx[0];
 	u64 address;
 
-	if (bpf_probe_read_kernel(&address, sizeof(address), ctx) || !address ||
-	    !may_be_below(file->f_inode, file->f_path.dentry) || file->f_flags & FMODE_EXEC_FLAG)
+	if (bpf_probe_read_kernel(&address, sizeof(address), ctx) || !address || file->f_flags & FMODE_EXEC_FLAG)
 		return 0;
 	return lsm_file_below(file, OPERATION_MMAP);
 }
@@ -142,7 +141,7 @@ static __noinline int judge_rename_below(struct dentry *old, u64 from, struct de
 static __noinline int on_rename_below(struct inode *old_dir, struct dentry *old, struct inode *new_dir,
 				      struct dentry *new)
 {
-	/* What is added is nothing: see decide_below. */
+	/* What is added is nothing: see unknown_zero. */
 	u64 nothing = (u64)unknown_zero << 32 | unknown_zero;
 	u64 from = watched_now(old, old_dir) + nothing, to = watched_now(new, new_dir) + nothing;
 
@@ -239,12 +238,8 @@ static __noinline int on_create_below(struct inode *dir, struct dentry *dentry)
 {
 	struct access a = {};
 	struct decision d;
-	u64 name;
-	u32 slot;
+	u64 name = watched_now(dentry, dir);
 
-	if (current_slot(&slot))
-		return 0;
-	name = watched(slot, dentry, dir);
 	decide_dentry_below(&a, dentry, 0, &d);
 	if (WATCHED_KIND(name) == NAME_ANCESTOR)
 		note(HEALTH_NAMES_MOVED);
