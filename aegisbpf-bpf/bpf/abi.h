@@ -16,7 +16,7 @@ typedef int s32;
 typedef unsigned long long u64;
 typedef long long s64;
 
-#define AEGIS_ABI_VERSION 1
+#define AEGIS_ABI_VERSION 2
 
 #define FILTER_SLOTS (1 << 16) /* one byte for each value of the low 16 bits of an inode number */
 #define COMM_BYTES 16
@@ -187,12 +187,22 @@ struct name_ref {
 	u32 kind; /* enum name_kind */
 };
 
-/* Value of `bound`, whose key is an object_key of the kind OBJECT_FILE, or OBJECT_DIR for a rule about all below. */
+/*
+ * Key of `bound`. The generation is part of it, not of the value: some file systems give a number away again before the
+ * kernel says that its last inode has gone, and then the two inodes' entries come and go at the same time.
+ */
+struct inode_key {
+	u64 ino;
+	u32 dev;
+	u32 generation; /* 0 where the file system does not keep it */
+	u32 kind; /* OBJECT_FILE, or OBJECT_DIR for a rule about all below */
+	u32 pad;
+};
+
+/* Value of `bound`. */
 struct bound {
 	u32 rule;
-	u32 generation; /* of the inode */
 	u32 state; /* enum bound_state */
-	u32 any_generation; /* the file system does not keep it: do not compare */
 };
 
 /* One change of the filter, made by `patch_filter`. */
@@ -356,7 +366,8 @@ _Static_assert(sizeof(struct task_record) == 24, "task_record");
 _Static_assert(sizeof(struct rule_ref) == 16, "rule_ref");
 _Static_assert(sizeof(struct name_key) == 272, "name_key");
 _Static_assert(sizeof(struct name_ref) == 8, "name_ref");
-_Static_assert(sizeof(struct bound) == 16, "bound");
+_Static_assert(sizeof(struct inode_key) == 24, "inode_key");
+_Static_assert(sizeof(struct bound) == 8, "bound");
 _Static_assert(sizeof(struct filter_patch) == 8, "filter_patch");
 _Static_assert(sizeof(struct file_identity) == 24, "file_identity");
 _Static_assert(sizeof(struct count_key) == 12, "count_key");

@@ -23,7 +23,7 @@ static __noinline int on_open_below(struct file *file)
 
 	a.key.ino = file->f_inode->i_ino;
 	a.key.dev = file->f_inode->i_sb->s_dev;
-	a.generation = file->f_inode->i_generation;
+	a.generation = kept_generation(file->f_inode);
 	read_field(mnt, file->f_path.mnt);
 	decide_below(&a, file->f_path.dentry, mnt, &d);
 	return report_open(file, &a.key, &d);
@@ -46,7 +46,7 @@ static __always_inline void decide_dentry_below(struct access *a, struct dentry 
 	if (!is_negative(dentry)) {
 		a->key.ino = dentry->d_inode->i_ino;
 		a->key.dev = dentry->d_inode->i_sb->s_dev;
-		a->generation = dentry->d_inode->i_generation;
+		a->generation = kept_generation(dentry->d_inode);
 	}
 	decide_below(a, dentry, mnt, d);
 }

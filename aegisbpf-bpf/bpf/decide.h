@@ -133,10 +133,10 @@ static __always_inline void judge_by_rule(const struct control *c, u32 slot, voi
 
 /*
  * The decision about a file: by its identity or, where the backend follows names, by the rule that it was bound
- * to. `dentry` is the name by which it is accessed, or 0.
+ * to. `inode` is the file's, and `dentry` the name by which it is accessed, or both are 0.
  */
-static __always_inline void decide(const struct object_key *key, u32 generation, struct dentry *dentry,
-				   struct decision *d)
+static __always_inline void decide(const struct object_key *key, u32 generation, struct inode *inode,
+				   struct dentry *dentry, struct decision *d)
 {
 	const struct control *c;
 	struct rule_ref *ref;
@@ -159,7 +159,7 @@ static __always_inline void decide(const struct object_key *key, u32 generation,
 #if FOLLOWS_NAMES
 	if (!may_be_bound(key->ino))
 		return; /* the filter's "perhaps" was wrong */
-	rule = bound_rule(slot, key, generation, dentry);
+	rule = bound_rule(slot, find_bound(key->ino, key->dev, kept_generation(inode), OBJECT_FILE), dentry);
 	if (rule)
 		judge_by_rule(c, slot, current, rule, d);
 #endif

@@ -50,7 +50,7 @@ static __noinline int decide_inode(struct inode *inode, struct dentry *dentry, s
 	key->ino = inode->i_ino;
 	key->dev = inode->i_sb->s_dev;
 	key->kind = OBJECT_FILE;
-	decide(key, inode->i_generation, dentry, d);
+	decide(key, inode->i_generation, inode, dentry, d);
 	return 0;
 }
 

@@ -41,7 +41,7 @@ static __noinline int on_open(struct file *file)
 
 	key.ino = file->f_inode->i_ino;
 	key.dev = file->f_inode->i_sb->s_dev;
-	decide(&key, file->f_inode->i_generation, file->f_path.dentry, &d);
+	decide(&key, file->f_inode->i_generation, file->f_inode, file->f_path.dentry, &d);
 	return carry_out_open(file, &key, &d);
 }
 

@@ -117,7 +117,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1 << 13);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct object_key);
+	__type(key, struct inode_key);
 	__type(value, struct bound);
 } bound SEC(".maps");
 

@@ -48,24 +48,41 @@ static __noinline u64 watched(u32 slot, struct dentry *dentry, struct inode *dir
 	return ref ? (u64)ref->kind << 32 | ref->rule : 0;
 }
 
-/* Is the entry about the inode with this generation, or about an earlier one of the same number? */
-static __always_inline int is_inode(const struct bound *b, u32 generation)
+/* The inode's generation, or 0 where its file system does not keep it. */
+static __always_inline u32 kept_generation(struct inode *inode)
 {
-	return b->any_generation || b->generation == generation;
+	return keeps_generation(inode->i_sb->s_magic) ? inode->i_generation : 0;
+}
+
+/* Under what the inode is bound, if it is: as a file, or as a directory that a rule about all below is about. */
+static __always_inline void set_inode_key(struct inode_key *key, struct inode *inode, u32 kind)
+{
+	key->ino = inode->i_ino;
+	key->dev = inode->i_sb->s_dev;
+	key->generation = kept_generation(inode);
+	key->kind = kind;
+	key->pad = 0;
+}
+
+/* The inode's entry, or 0. A subprogram, so that the key is not on the stack under what follows. */
+static __noinline struct bound *find_bound(u64 ino, u32 dev, u32 generation, u32 kind)
+{
+	struct inode_key key = { .ino = ino, .dev = dev, .generation = generation, .kind = kind };
+
+	return bpf_map_lookup_elem(&bound, &key);
 }
 
 /*
- * The rule to which this inode is bound, or 0. While a rename to a watched name is under way the rule counts
+ * The rule to which the inode with this entry is bound, or 0. While a rename to a watched name is under way the rule counts
  * only where the file is opened by such a name. That the rename went on meanwhile is seen by looking twice:
  * an inode that leaves a watched name becomes sticky before it moves.
  */
-static __always_inline u32 bound_rule(u32 slot, const struct object_key *key, u32 generation, struct dentry *dentry)
+static __always_inline u32 bound_rule(u32 slot, const struct bound *b, struct dentry *dentry)
 {
-	struct bound *b = bpf_map_lookup_elem(&bound, key);
 	struct dentry *parent = 0;
 	u64 name;
 
-	if (!b || !is_inode(b, generation))
+	if (!b)
 		return 0;
 	if (*(volatile u32 *)&b->state == BOUND_STICKY)
 		return b->rule;
@@ -84,19 +101,15 @@ static __always_inline u32 bound_kind(u32 kind)
 	return OBJECT_FILE + (kind >> 2); /* NAME_DIRECTORY: OBJECT_DIR */
 }
 
-/*
- * Binds the inode to the rule that watches the name `w`. One that is bound already keeps its rule, and may become sticky; an entry of
- * an earlier inode with this number is overwritten.
- */
+/* Binds the inode to the rule that watches the name `w`. One that is bound already keeps its rule, and may become sticky. */
 static __noinline int bind(struct inode *inode, u64 w, u32 state)
 {
-	struct object_key key = { .ino = inode->i_ino, .dev = inode->i_sb->s_dev,
-				  .kind = bound_kind(WATCHED_KIND(w)) };
-	struct bound fresh = { .rule = WATCHED_RULE(w), .generation = inode->i_generation, .state = state,
-			       .any_generation = !keeps_generation(inode->i_sb->s_magic) };
+	struct bound fresh = { .rule = WATCHED_RULE(w), .state = state };
+	struct inode_key key;
 	struct bound *b;
 	int failed;
 
+	set_inode_key(&key, inode, bound_kind(WATCHED_KIND(w)));
 	filter_count(key.ino);
 	/* (int): before 6.4 the result of this helper is not sign-extended. */
 	failed = (int)bpf_map_update_elem(&bound, &key, &fresh, BPF_NOEXIST);
@@ -108,9 +121,7 @@ static __noinline int bind(struct inode *inode, u64 w, u32 state)
 		note(HEALTH_FAULT_BOUND); /* full: the new file is open to all */
 		return 0;
 	}
-	if (!is_inode(b, fresh.generation))
-		bpf_map_update_elem(&bound, &key, &fresh, BPF_ANY);
-	else if (state == BOUND_STICKY)
+	if (state == BOUND_STICKY)
 		*(volatile u32 *)&b->state = BOUND_STICKY;
 	return 0;
 }
@@ -118,13 +129,12 @@ static __noinline int bind(struct inode *inode, u64 w, u32 state)
 /* The inode is bound and nobody knows yet how its rename went: from now on it counts by any name. */
 static __always_inline void make_sticky(struct inode *inode)
 {
-	struct object_key key = { .ino = inode->i_ino, .dev = inode->i_sb->s_dev, .kind = OBJECT_FILE };
 	struct bound *b;
 
-	if (!may_be_bound(key.ino))
+	if (!may_be_bound(inode->i_ino))
 		return;
-	b = bpf_map_lookup_elem(&bound, &key);
-	if (b && is_inode(b, inode->i_generation))
+	b = find_bound(inode->i_ino, inode->i_sb->s_dev, kept_generation(inode), OBJECT_FILE);
+	if (b)
 		*(volatile u32 *)&b->state = BOUND_STICKY;
 }
 
@@ -163,10 +173,10 @@ static __always_inline int lsm_d_instantiate(struct dentry *dentry, struct inode
 
 static __always_inline void unbind(struct inode *inode, u32 kind)
 {
-	struct object_key key = { .ino = inode->i_ino, .dev = inode->i_sb->s_dev, .kind = kind };
-	struct bound *b = bpf_map_lookup_elem(&bound, &key);
+	struct inode_key key;
 
-	if (b && is_inode(b, inode->i_generation) && !(int)bpf_map_delete_elem(&bound, &key))
+	set_inode_key(&key, inode, kind);
+	if (!(int)bpf_map_delete_elem(&bound, &key))
 		filter_uncount(key.ino);
 }
 

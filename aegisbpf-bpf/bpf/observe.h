@@ -13,7 +13,7 @@ static __noinline int on_match(struct file *file, struct object_key *key, u32 ge
 	struct event *event;
 	u64 cgroup;
 
-	decide(key, generation, 0, &d);
+	decide(key, generation, 0, 0, &d);
 	if (d.kind == DECISION_ALLOW)
 		return 0;
 	cgroup = bpf_get_current_cgroup_id();

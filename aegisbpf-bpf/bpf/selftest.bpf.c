@@ -31,7 +31,7 @@ int test_decide(u64 *ctx)
 
 	if (!perhaps || is_ruled_out(key.ino, perhaps))
 		return DECISION_ALLOW;
-	decide(&key, 0, 0, &d);
+	decide(&key, 0, 0, 0, &d);
 	if (d.kind != DECISION_ALLOW)
 		count(&d, bpf_get_current_cgroup_id());
 	return d.kind | d.rule << 8;

@@ -95,9 +95,15 @@ static __always_inline void look_at(struct inode *inode, u64 ino, struct climb *
 	ref = bpf_map_lookup_elem(current, &key);
 #if FOLLOWS_NAMES
 	if (!ref || !is_about(ref, generation)) {
-		struct bound *b = bpf_map_lookup_elem(&bound, &key);
+		unsigned long magic;
+		struct bound *b;
 
-		if (!b || !is_inode(b, generation))
+		if (read_field(magic, sb->s_magic)) {
+			note(HEALTH_FAULT_READ);
+			return;
+		}
+		b = find_bound(ino, key.dev, keeps_generation(magic) ? generation : 0, OBJECT_DIR);
+		if (!b)
 			return;
 		key.ino = b->rule;
 		key.dev = 0;
@@ -190,7 +196,7 @@ struct access {
 	u32 rule, effect; /* what the policy says of the object itself */
 	struct above above;
 	u32 slot;
-	u32 generation;
+	u32 generation; /* as in an inode_key */
 	u32 bound; /* the rule that the object is bound to, if that is where they come from */
 	u32 exempt; /* the rule from which another half of the access is exempt */
 };
@@ -234,9 +240,10 @@ static __noinline void decide_below(struct access *a, struct dentry *dentry, u64
 	}
 #if FOLLOWS_NAMES
 	else if (a->key.ino && may_be_bound(a->key.ino)) {
+		struct bound *b = find_bound(a->key.ino, a->key.dev, a->generation, OBJECT_FILE);
 		struct object_key key = { .kind = OBJECT_RULE };
 
-		key.ino = a->bound = bound_rule(a->slot, &a->key, a->generation, dentry);
+		key.ino = a->bound = bound_rule(a->slot, b, dentry);
 		ref = bpf_map_lookup_elem(current, &key);
 		if (ref) {
 			a->rule = ref->rule;

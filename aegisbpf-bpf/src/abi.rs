@@ -8,7 +8,7 @@ use std::mem::{offset_of, size_of};
 use bytemuck::{Pod, Zeroable};
 
 /// Version of everything in this module. A change of any layout raises it.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 /// Bytes of the filter: one for each value of the low 16 bits of an inode number.
 pub const FILTER_SLOTS: usize = 1 << 16;
 /// Bytes of a task's name, with its NUL.
@@ -244,18 +244,30 @@ pub struct NameRef {
     pub kind: u32,
 }
 
-/// Value of `bound`, whose key is an [`ObjectKey`]: an inode that came to bear a watched name.
+/// Key of `bound`: an inode that came to bear a watched name.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Pod, Zeroable)]
+pub struct InodeKey {
+    /// The inode's number.
+    pub ino: u64,
+    /// The device, as in [`ObjectKey::dev`].
+    pub dev: u32,
+    /// The inode's generation; 0 where the file system does not keep it.
+    pub generation: u32,
+    /// `OBJECT_…`.
+    pub kind: u32,
+    /// Nothing.
+    pub pad: u32,
+}
+
+/// Value of `bound`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 pub struct Bound {
     /// The rule's id.
     pub rule: u32,
-    /// The inode's generation.
-    pub generation: u32,
     /// `BOUND_…`.
     pub state: u32,
-    /// 1 where the file system does not keep generations.
-    pub any_generation: u32,
 }
 
 /// Value of `sieve`: a row of bits.
@@ -517,7 +529,8 @@ const _: () = assert!(size_of::<TaskRecord>() == 24);
 const _: () = assert!(size_of::<RuleRef>() == 16);
 const _: () = assert!(size_of::<NameKey>() == 272);
 const _: () = assert!(size_of::<NameRef>() == 8);
-const _: () = assert!(size_of::<Bound>() == 16);
+const _: () = assert!(size_of::<InodeKey>() == 24);
+const _: () = assert!(size_of::<Bound>() == 8);
 const _: () = assert!(size_of::<SieveRow>() == 64);
 const _: () = assert!(size_of::<FilterPatch>() == 8);
 const _: () = assert!(size_of::<FileIdentity>() == 24);

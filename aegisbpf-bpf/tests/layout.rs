@@ -83,14 +83,16 @@ fn ours() -> BTreeMap<&'static str, Layout> {
         ),
         ("name_ref", layout!(abi::NameRef { rule, kind })),
         (
-            "bound",
-            layout!(abi::Bound {
-                rule,
+            "inode_key",
+            layout!(abi::InodeKey {
+                ino,
+                dev,
                 generation,
-                state,
-                any_generation
+                kind,
+                pad
             }),
         ),
+        ("bound", layout!(abi::Bound { rule, state })),
         ("sieve_row", layout!(abi::SieveRow { words })),
         (
             "filter_patch",

@@ -20,6 +20,16 @@ impl BpfFs {
     pub(crate) fn base(&self) -> PathBuf {
         self.0.path().join("aegisbpf")
     }
+
+    /// Where what is pinned there is.
+    pub(crate) fn set(&self) -> PathBuf {
+        set_of(&self.base())
+    }
+}
+
+/// See [`BpfFs::set`].
+pub(crate) fn set_of(base: &Path) -> PathBuf {
+    base.join(format!("v{}", aegisbpf_bpf::abi::ABI_VERSION))
 }
 
 impl Drop for BpfFs {

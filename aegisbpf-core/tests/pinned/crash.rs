@@ -11,7 +11,7 @@ use std::{
 use aegisbpf_core::{Backend, Control, Enforcer, Policy};
 
 use super::{
-    bpffs::BpfFs,
+    bpffs::{BpfFs, set_of},
     errand,
     life::{attach, builder, open},
 };
@@ -53,7 +53,7 @@ fn kill_appliers(backend: Backend, kills: u32) {
         thread::sleep(Duration::from_micros(dice.roll(span * 3 / 2)));
         child.kill().unwrap();
         child.wait().unwrap();
-        broken_off += u32::from(fs.base().join("v1/switching").exists());
+        broken_off += u32::from(fs.set().join("switching").exists());
         // As it was left, and as the next one who changes something has mended it.
         let before = check(&aegis, &scene, &policies);
         let mut control = open(&fs.base());
@@ -103,7 +103,7 @@ fn check(control: &Control, scene: &Scene, policies: &[Policy; 2]) -> usize {
 }
 
 fn assert_mended(base: &Path, control: &Control) {
-    let set = base.join("v1");
+    let set = set_of(base);
     assert!(!set.join("switching").exists());
     let kept = fs::read_dir(set.join("policies")).unwrap().count();
     assert!(kept <= 2, "{kept} policies are kept");

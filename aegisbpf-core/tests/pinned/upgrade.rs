@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
 };
 
 use aegisbpf_core::{Backend, Emergency, Error, Mode, Policy};
@@ -51,7 +52,7 @@ pub(crate) fn a_new_set_of_programs_succeeds_the_old_one(backend: Backend) {
     let log = scene.folder.path().join("emergency.jsonl");
     let mut switch = Emergency::open(fs.base()).unwrap().log(&log);
     switch.disable("a test").unwrap();
-    let set = fs::metadata(fs.base().join("v1")).unwrap().ino();
+    let set = fs::metadata(fs.set()).unwrap().ino();
     drop(aegis);
     for round in 0..3 {
         for _ in 0..5 {
@@ -69,9 +70,9 @@ pub(crate) fn a_new_set_of_programs_succeeds_the_old_one(backend: Backend) {
         assert_eq!(aegis.policy().unwrap(), one);
         assert_eq!(aegis.previous().unwrap(), Some(other.clone()));
         assert!(!aegis.links().is_empty());
-        assert!(!fs.base().join("v1-new").exists());
+        assert!(!Path::new(&format!("{}-new", fs.set().display())).exists());
     }
-    assert_ne!(fs::metadata(fs.base().join("v1")).unwrap().ino(), set);
+    assert_ne!(fs::metadata(fs.set()).unwrap().ino(), set);
     // A policy that there was no room for, and its predecessor.
     let many: String = (1..=100).map(|n| format!("1048577:{n}\n")).collect();
     let many: Policy = scene

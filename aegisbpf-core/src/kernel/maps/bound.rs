@@ -1,7 +1,7 @@
 //! The inodes that came to bear a watched name after the policy was applied. The programs write here, at that moment.
 
 use aegisbpf_bpf::{
-    abi::{self, Bound, ObjectKey},
+    abi::{self, Bound, InodeKey},
     names,
 };
 use aya::maps::{HashMap, IterableMap, MapData, MapError};
@@ -13,7 +13,7 @@ const NOEXIST: u64 = 1;
 
 /// See the module.
 pub(super) struct BoundInodes(
-    HashMap<MapData, [u8; size_of::<ObjectKey>()], [u8; size_of::<Bound>()]>,
+    HashMap<MapData, [u8; size_of::<InodeKey>()], [u8; size_of::<Bound>()]>,
 );
 
 impl BoundInodes {
@@ -24,19 +24,19 @@ impl BoundInodes {
     /// Binds a file to a rule, or a directory to a rule about all below it, as `kind` says. False if it is bound already,
     /// to whatever rule.
     pub(super) fn insert(&mut self, rule: u32, kind: u32, identity: &Identity) -> Result<bool> {
-        let key = ObjectKey {
+        let key = InodeKey {
             ino: identity.file.ino,
             dev: identity.file.dev,
+            generation: identity.generation.unwrap_or_default(),
             kind,
+            pad: 0,
         };
         let value = Bound {
             rule,
-            generation: identity.generation.unwrap_or_default(),
             state: abi::BOUND_STICKY,
-            any_generation: u32::from(identity.generation.is_none()),
         };
         let inserted = self.0.insert(
-            bytemuck::cast::<_, [u8; size_of::<ObjectKey>()]>(key),
+            bytemuck::cast::<_, [u8; size_of::<InodeKey>()]>(key),
             bytemuck::cast::<_, [u8; size_of::<Bound>()]>(value),
             NOEXIST,
         );
@@ -63,7 +63,7 @@ impl BoundInodes {
         let mut freed = Vec::new();
         for key in gone {
             match self.0.remove(&key) {
-                Ok(()) => freed.push(bytemuck::cast::<_, ObjectKey>(key).ino),
+                Ok(()) => freed.push(bytemuck::cast::<_, InodeKey>(key).ino),
                 // Its inode has died meanwhile, and the programs have counted that.
                 missing => ignore_missing(missing)
                     .map_err(failed("ending the binding of a file to its rule"))?,
