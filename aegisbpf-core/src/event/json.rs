@@ -8,12 +8,12 @@ use std::{
 use serde::{Serialize, Serializer};
 
 use super::{
-    Access, Decision, is_no_file,
-    record::{Label, Record, Target, text_of},
+    Access, Decision, Endpoint, OtherProcess, is_no_file,
+    record::{Label, Record, text_of},
 };
-use crate::policy::RuleId;
+use crate::{FileId, policy::RuleId};
 
-/// Rules, and threads, whose part of the line is kept.
+/// Rules, objects and threads whose part of the line is kept.
 const KEPT: usize = 64;
 
 /// Writes events as lines of JSON: byte for byte what `serde_json` makes of [`Record::event`], for a fraction of the
@@ -35,8 +35,8 @@ const KEPT: usize = 64;
 pub struct JsonLines {
     second: Second,
     met: Kept<Met>,
+    objects: Kept<Object>,
     doers: Kept<Doer>,
-    path: Vec<u8>,
 }
 
 impl JsonLines {
@@ -48,37 +48,19 @@ impl JsonLines {
         let mut line = Line(lines);
         self.second.put(record.time, &mut line)?;
         let raw = &record.raw;
-        line.text(
-            self.met
-                .text(raw.rule, |met| met.is_in(record), || Met::of(record))?,
-        );
-        self.path.clear();
-        if record.write_path(&mut self.path) {
-            line.text(r#","path":"#);
-            line.string(&String::from_utf8_lossy(&self.path))?;
-        }
-        if record.path_is_partial() {
-            line.text(r#","path_is_partial":true"#);
-        }
-        let file = record.file();
-        if !is_no_file(&file) {
-            line.number(r#","file":""#, file.dev);
-            line.number(":", file.ino);
-            line.text("\"");
-        }
-        match &record.target {
-            Target::Endpoint(endpoint) => {
-                line.text(r#","endpoint":"#);
-                line.value(endpoint)?;
-            }
-            Target::Process(process) => {
-                line.text(r#","process":"#);
-                line.value(process)?;
-            }
-            Target::Nothing | Target::Whole | Target::Names { .. } => {}
-        }
+        let met = self
+            .met
+            .text(raw.rule, |met| met.is_in(record), || Met::of(record))?;
+        line.bytes(met);
+        // Files that are next to one another have places next to one another.
+        let object = self.objects.text(
+            raw.ino as u32,
+            |object| object.is_in(record),
+            || Object::of(record),
+        )?;
+        line.bytes(object);
         let doer = Doer::of(record);
-        line.text(self.doers.text(doer.pid, |kept| *kept == doer, || doer)?);
+        line.bytes(self.doers.text(doer.pid, |kept| *kept == doer, || doer)?);
         line.text("}\n");
         Ok(())
     }
@@ -128,7 +110,9 @@ impl Second {
 
 /// Some fields of an event, and their text behind a comma; each has one place, by its number.
 #[derive(Debug)]
-struct Kept<T>(Box<[Option<(T, String)>; KEPT]>);
+struct Kept<T>(Box<[Place<T>; KEPT]>);
+
+type Place<T> = Option<(T, Vec<u8>)>;
 
 impl<T> Default for Kept<T> {
     fn default() -> Self {
@@ -143,17 +127,24 @@ impl<T: Serialize> Kept<T> {
         number: u32,
         is_it: impl FnOnce(&T) -> bool,
         it: impl FnOnce() -> T,
-    ) -> Result<&str, fmt::Error> {
+    ) -> Result<&[u8], fmt::Error> {
         let place = &mut self.0[number as usize % KEPT];
         if !place.as_ref().is_some_and(|(kept, _)| is_it(kept)) {
             let it = it();
-            let whole = serde_json::to_string(&it).map_err(|_| fmt::Error)?;
-            let fields = whole.strip_prefix('{').and_then(|s| s.strip_suffix('}'));
-            *place = Some((it, format!(",{}", fields.ok_or(fmt::Error)?)));
+            let mut text = place.take().map_or_else(Vec::new, |(_, text)| text);
+            text.clear();
+            serde_json::to_writer(&mut text, &it).map_err(|_| fmt::Error)?;
+            // `{"a":1}` is `,"a":1` in the middle of a line, and `{}` is nothing.
+            text.pop();
+            match text.len() {
+                1 => text.clear(),
+                _ => text[0] = b',',
+            }
+            *place = Some((it, text));
         }
         place
             .as_ref()
-            .map(|(_, text)| text.as_str())
+            .map(|(_, text)| text.as_slice())
             .ok_or(fmt::Error)
     }
 }
@@ -184,6 +175,47 @@ impl Met {
             && self.operation == record.operation
             && self.rule == record.rule
             && self.label == record.label
+    }
+}
+
+/// What it was done to.
+#[derive(Debug, Serialize)]
+struct Object {
+    /// All that the fields below are made of.
+    #[serde(skip)]
+    from: (u8, u32, u64, Box<[u8]>),
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    path_is_partial: bool,
+    #[serde(skip_serializing_if = "is_no_file")]
+    file: FileId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<Endpoint>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<OtherProcess>,
+}
+
+impl Object {
+    fn of(record: &Record) -> Self {
+        let raw = &record.raw;
+        let mut path = Vec::new();
+        let path = record.write_path(&mut path).then_some(path);
+        let (endpoint, process) = record.other_end();
+        Self {
+            from: (raw.path_form, raw.dev, raw.ino, record.used().into()),
+            path: path.map(|path| String::from_utf8_lossy(&path).into_owned()),
+            path_is_partial: record.path_is_partial(),
+            file: record.file(),
+            endpoint,
+            process,
+        }
+    }
+
+    fn is_in(&self, record: &Record) -> bool {
+        let (form, dev, ino, bytes) = &self.from;
+        let raw = &record.raw;
+        (*form, *dev, *ino) == (raw.path_form, raw.dev, raw.ino) && **bytes == *record.used()
     }
 }
 
@@ -220,31 +252,12 @@ fn name<S: Serializer>(comm: &[u8; 16], s: S) -> Result<S::Ok, S::Error> {
 struct Line<'a>(&'a mut Vec<u8>);
 
 impl Line<'_> {
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
     fn text(&mut self, text: &str) {
-        self.0.extend_from_slice(text.as_bytes());
-    }
-
-    fn number(&mut self, before: &str, number: impl itoa::Integer) {
-        self.text(before);
-        self.text(itoa::Buffer::new().format(number));
-    }
-
-    fn string(&mut self, text: &str) -> fmt::Result {
-        // Without a way out of the loop it takes many bytes at once.
-        let escapes = text.bytes().fold(0, |escapes, byte| {
-            escapes | u8::from(byte < b' ') | u8::from(byte == b'"') | u8::from(byte == b'\\')
-        });
-        if escapes != 0 {
-            return self.value(text);
-        }
-        self.text("\"");
-        self.text(text);
-        self.text("\"");
-        Ok(())
-    }
-
-    fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> fmt::Result {
-        serde_json::to_writer(&mut *self.0, value).map_err(|_| fmt::Error)
+        self.bytes(text.as_bytes());
     }
 }
 

@@ -37,11 +37,11 @@ impl Label {
 }
 
 /// One access that met a rule, as the kernel wrote it: all that an [`Event`] says, checked, but its texts are not made
-/// yet. It is had and kept without an allocation, for whoever writes many events ([`JsonLines`](crate::JsonLines)) or
+/// yet. It is small, and had by one allocation, for whoever writes many events ([`JsonLines`](crate::JsonLines)) or
 /// looks at few of those that it keeps.
 #[derive(Debug, Clone)]
 pub struct Record {
-    pub(super) raw: abi::Event,
+    pub(super) raw: Box<abi::Event>,
     pub(super) time: SystemTime,
     pub(super) decision: Decision,
     pub(super) operation: Access,
@@ -71,11 +71,12 @@ impl Record {
         boot: SystemTime,
         label_of: impl FnOnce(RuleId) -> Option<Label>,
     ) -> Result<Self, DecodeError> {
-        let raw: abi::Event =
-            bytemuck::try_pod_read_unaligned(bytes).map_err(|_| DecodeError::Size {
+        let raw: Box<abi::Event> = Box::new(bytemuck::try_pod_read_unaligned(bytes).map_err(
+            |_| DecodeError::Size {
                 found: bytes.len(),
                 expected: size_of::<abi::Event>(),
-            })?;
+            },
+        )?);
         let unknown = |field, value| DecodeError::Value { field, value };
         let rule = RuleId::new(raw.rule).ok_or(unknown("rule", raw.rule))?;
         Ok(Self {
@@ -99,11 +100,7 @@ impl Record {
     pub fn event(&self) -> Event {
         let mut path = Vec::new();
         let path = self.write_path(&mut path).then_some(path);
-        let (endpoint, process) = match &self.target {
-            Target::Endpoint(endpoint) => (Some(*endpoint), None),
-            Target::Process(process) => (None, Some(process.clone())),
-            _ => (None, None),
-        };
+        let (endpoint, process) = self.other_end();
         Event {
             time: self.time,
             decision: self.decision,
@@ -125,6 +122,19 @@ impl Record {
         }
     }
 
+    pub(super) fn other_end(&self) -> (Option<Endpoint>, Option<OtherProcess>) {
+        match &self.target {
+            Target::Endpoint(endpoint) => (Some(*endpoint), None),
+            Target::Process(process) => (None, Some(process.clone())),
+            Target::Nothing | Target::Whole | Target::Names { .. } => (None, None),
+        }
+    }
+
+    /// What stands in the place of the path.
+    pub(super) fn used(&self) -> &[u8] {
+        used(&self.raw).unwrap_or_default()
+    }
+
     pub(super) fn file(&self) -> FileId {
         FileId::from_kernel(self.raw.dev, self.raw.ino)
     }
@@ -135,10 +145,9 @@ impl Record {
 
     /// Writes the path into an empty buffer, if there is one.
     pub(super) fn write_path(&self, path: &mut Vec<u8>) -> bool {
-        let used = used(&self.raw).unwrap_or_default();
         match self.target {
-            Target::Whole => path.extend_from_slice(used),
-            Target::Names { partial } => join(used, partial, path),
+            Target::Whole => path.extend_from_slice(self.used()),
+            Target::Names { partial } => join(self.used(), partial, path),
             _ => return false,
         }
         true
