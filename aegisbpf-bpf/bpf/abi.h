@@ -26,6 +26,7 @@ typedef long long s64;
 #define NET_SLOTS (1 << 16) /* one byte for each port, and for each value of 16 bits of an address */
 #define ADDRESS_BYTES 16 /* of an IPv6 address; an IPv4 one is kept as ::ffff:a.b.c.d */
 #define FULL_NAME_BYTES 256 /* of one component, with its NUL: NAME_MAX is 255 */
+#define SHORT_NAME_BYTES 24 /* the same, of most */
 #define SIEVE_ROW_BITS 512
 #define SIEVE_FACTOR 0x9e3779b97f4a7c15ull /* spreads inode numbers over the sieve: 2^64 / the golden ratio */
 #define FILTER_PATCHES 1024 /* of the filter, in one run of `patch_filter` */
@@ -173,7 +174,18 @@ struct rule_ref {
 	u32 pad;
 };
 
-/* Key of `names`: a name in a directory. The whole name, so two never collide; filled up with NULs. */
+/*
+ * Key of `short_names`: a name in a directory. The whole name, so two never collide; filled up with NULs. Looking one up
+ * takes a fifth of what it takes to look up a key that has room for any name, and its entry a third of the memory.
+ */
+struct short_name_key {
+	u64 ino; /* of the directory */
+	u32 dev;
+	u32 len;
+	char name[SHORT_NAME_BYTES];
+};
+
+/* Key of `names`: the same with a name that is too long for the other. */
 struct name_key {
 	u64 ino; /* of the directory */
 	u32 dev;
@@ -181,7 +193,7 @@ struct name_key {
 	char name[FULL_NAME_BYTES];
 };
 
-/* Value of `names`. */
+/* Value of both. */
 struct name_ref {
 	u32 rule;
 	u32 kind; /* enum name_kind */
@@ -365,6 +377,7 @@ _Static_assert(sizeof(struct address_record) == 24, "address_record");
 _Static_assert(sizeof(struct task_record) == 24, "task_record");
 _Static_assert(sizeof(struct rule_ref) == 16, "rule_ref");
 _Static_assert(sizeof(struct name_key) == 272, "name_key");
+_Static_assert(sizeof(struct short_name_key) == 40, "short_name_key");
 _Static_assert(sizeof(struct name_ref) == 8, "name_ref");
 _Static_assert(sizeof(struct inode_key) == 24, "inode_key");
 _Static_assert(sizeof(struct bound) == 8, "bound");

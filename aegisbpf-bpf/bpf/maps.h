@@ -94,7 +94,7 @@ struct {
 	});
 } rules SEC(".maps");
 
-/* Watched names: (directory, name) → the rule whose object bears it, or leads through it. */
+/* Watched names: (directory, name) → the rule whose object bears it, or leads through it. Long ones. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, 2);
@@ -107,6 +107,20 @@ struct {
 		__uint(value_size, sizeof(struct name_ref));
 	});
 } names SEC(".maps");
+
+/* Those of them that are short, as most are. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 2);
+	__uint(key_size, sizeof(u32));
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_HASH);
+		__uint(max_entries, 1);
+		__uint(map_flags, BPF_F_NO_PREALLOC);
+		__uint(key_size, sizeof(struct short_name_key));
+		__uint(value_size, sizeof(struct name_ref));
+	});
+} short_names SEC(".maps");
 
 /*
  * Inodes that came to bear a watched name after the policy was applied. Written by the programs, at that

@@ -30,20 +30,36 @@ static __always_inline int may_be_bound(u64 ino)
  */
 static __noinline u64 watched(u32 slot, struct dentry *dentry, struct inode *dir)
 {
-	struct name_key key = {};
+	union {
+		struct short_name_key brief;
+		struct name_key full;
+	} key;
 	struct name_ref *ref;
 	void *current;
+	u32 len = dentry->d_name.len;
+	long got;
 
-	key.ino = dir->i_ino;
-	if (!may_watch(key.ino))
+	if (!may_watch(dir->i_ino))
 		return 0;
-	key.dev = dir->i_sb->s_dev;
-	key.len = dentry->d_name.len;
-	if ((int)bpf_probe_read_kernel_str(key.name, sizeof(key.name), dentry->d_name.name) < 0) {
+	if (len < SHORT_NAME_BYTES) {
+		__builtin_memset(&key.brief, 0, sizeof(key.brief));
+		key.brief.ino = dir->i_ino;
+		key.brief.dev = dir->i_sb->s_dev;
+		key.brief.len = len;
+		got = bpf_probe_read_kernel_str(key.brief.name, sizeof(key.brief.name), dentry->d_name.name);
+		current = bpf_map_lookup_elem(&short_names, &slot);
+	} else {
+		__builtin_memset(&key.full, 0, sizeof(key.full));
+		key.full.ino = dir->i_ino;
+		key.full.dev = dir->i_sb->s_dev;
+		key.full.len = len;
+		got = bpf_probe_read_kernel_str(key.full.name, sizeof(key.full.name), dentry->d_name.name);
+		current = bpf_map_lookup_elem(&names, &slot);
+	}
+	if ((int)got < 0) {
 		note(HEALTH_FAULT_READ);
 		return 0;
 	}
-	current = bpf_map_lookup_elem(&names, &slot);
 	ref = current ? bpf_map_lookup_elem(current, &key) : 0;
 	return ref ? (u64)ref->kind << 32 | ref->rule : 0;
 }

@@ -16,6 +16,7 @@ struct {
 	struct address_record address_record;
 	struct task_record task_record;
 	struct name_key name_key;
+	struct short_name_key short_name_key;
 	struct name_ref name_ref;
 	struct sieve_row sieve_row;
 	struct event event;

@@ -66,6 +66,8 @@ pub const EFFECT_SCOPED: u32 = 2;
 pub const EFFECT_EXCEPTED: u32 = 4;
 /// Bytes of a name, with its NUL.
 pub const FULL_NAME_BYTES: usize = 256;
+/// Bytes of a short name, with its NUL.
+pub const SHORT_NAME_BYTES: usize = 24;
 /// Bits of a [`SieveRow`].
 pub const SIEVE_ROW_BITS: usize = 512;
 /// An inode number times this, its upper half, is the number's place in the sieve.
@@ -234,7 +236,21 @@ pub struct NameKey {
     pub name: [u8; FULL_NAME_BYTES],
 }
 
-/// Value of `names`.
+/// Key of `short_names`: a name in a directory. The first bytes of the [`NameKey`] of the same name.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct ShortNameKey {
+    /// Inode number of the directory.
+    pub ino: u64,
+    /// Its device in the kernel's encoding.
+    pub dev: u32,
+    /// Bytes of `name` in use.
+    pub len: u32,
+    /// Filled up with NULs.
+    pub name: [u8; SHORT_NAME_BYTES],
+}
+
+/// Value of `names` and `short_names`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 pub struct NameRef {
@@ -528,6 +544,7 @@ const _: () = assert!(size_of::<AddressRecord>() == 24);
 const _: () = assert!(size_of::<TaskRecord>() == 24);
 const _: () = assert!(size_of::<RuleRef>() == 16);
 const _: () = assert!(size_of::<NameKey>() == 272);
+const _: () = assert!(size_of::<ShortNameKey>() == 40);
 const _: () = assert!(size_of::<NameRef>() == 8);
 const _: () = assert!(size_of::<InodeKey>() == 24);
 const _: () = assert!(size_of::<Bound>() == 8);

@@ -14,8 +14,10 @@ pub const EMERGENCY: &str = "emergency";
 pub const DEAD_MAN: &str = "dead_man";
 /// The policy, two generations.
 pub const RULES: &str = "rules";
-/// Watched names, two generations.
+/// Watched names that are long, two generations.
 pub const NAMES: &str = "names";
+/// The short ones, two generations.
+pub const SHORT_NAMES: &str = "short_names";
 /// Inodes that came to bear a watched name.
 pub const BOUND: &str = "bound";
 /// Changes of the filter that are asked for.

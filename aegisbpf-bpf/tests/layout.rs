@@ -73,6 +73,15 @@ fn ours() -> BTreeMap<&'static str, Layout> {
             }),
         ),
         (
+            "short_name_key",
+            layout!(abi::ShortNameKey {
+                ino,
+                dev,
+                len,
+                name
+            }),
+        ),
+        (
             "name_key",
             layout!(abi::NameKey {
                 ino,

@@ -387,7 +387,7 @@ impl Table {
         trees
     }
 
-    /// The entries of the map `names`, each name once: that of a rule's object before that of a directory, and of
+    /// The entries of the maps `names` and `short_names`, each name once: that of a rule's object before that of a directory, and of
     /// several rules the first.
     pub(crate) fn names(&self) -> impl Iterator<Item = (NameKey, NameRef)> {
         // A directory's rule first: it holds for whatever bears the name, a file too.

@@ -91,6 +91,10 @@ const FACTS: &[(&str, Fact)] = &[
         names::what_does_not_exist_yet_is_denied_from_birth,
     ),
     (
+        "a_name_of_any_length_is_watched",
+        names::a_name_of_any_length_is_watched,
+    ),
+    (
         "a_file_that_bore_the_name_stays_denied_until_it_dies",
         names::a_file_that_bore_the_name_stays_denied_until_it_dies,
     ),

@@ -1,6 +1,9 @@
 //! A rule about a path holds for whatever file comes to bear that name.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use nix::errno::Errno;
 
@@ -101,6 +104,25 @@ pub(crate) fn what_does_not_exist_yet_is_denied_from_birth(stage: &mut Stage) {
         fs::write(&later, "made by one who may\n").unwrap();
         refused("open", &[&later]);
     }
+}
+
+/// Short names and long ones are kept apart, and each is compared whole.
+pub(crate) fn a_name_of_any_length_is_watched(stage: &mut Stage) {
+    let scene = Scene::new();
+    let names = [1, 22, 23, 24, 25, 200].map(|length| scene.path(&"n".repeat(length)));
+    stage.enforce(&scene.deny(&names.each_ref().map(PathBuf::as_path)));
+    for name in &names {
+        refused("create", &[name]);
+        fs::write(name, "made by one who may\n").unwrap();
+        refused("open", &[name]);
+    }
+    for length in [2, 21, 26, 199] {
+        let other = scene.path(&"n".repeat(length));
+        allowed("create", &[&other]);
+        allowed("open", &[&other]);
+    }
+    let other_end = scene.path(&format!("{}m", "n".repeat(199)));
+    allowed("create", &[&other_end]);
 }
 
 pub(crate) fn a_file_that_bore_the_name_stays_denied_until_it_dies(stage: &mut Stage) {

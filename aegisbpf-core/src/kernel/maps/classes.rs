@@ -2,8 +2,8 @@
 
 use aegisbpf_bpf::{
     abi::{
-        CgroupFileKey, CommKey, ExecutableFileKey, NameKey, NameRef, NetKey, ObjectKey, PrefixData,
-        RuleRef,
+        self, CgroupFileKey, CommKey, ExecutableFileKey, NameKey, NameRef, NetKey, ObjectKey,
+        PrefixData, RuleRef, ShortNameKey,
     },
     names,
 };
@@ -24,7 +24,8 @@ type Hash<K, V> = HashMap<MapData, K, V>;
 pub(super) fn all(source: &mut Source<'_>) -> Result<Vec<Box<dyn Slots>>> {
     Ok(vec![
         Box::new(Slotted::<Files>::take(source)?),
-        Box::new(Slotted::<Names>::take(source)?),
+        Box::new(Slotted::<LongNames>::take(source)?),
+        Box::new(Slotted::<ShortNames>::take(source)?),
         Box::new(Slotted::<AllowedCgroups>::take(source)?),
         Box::new(Slotted::<CgroupFiles>::take(source)?),
         Box::new(Slotted::<ExecutableFiles>::take(source)?),
@@ -52,10 +53,10 @@ impl Class for Files {
     }
 }
 
-/// Watched names.
-struct Names;
+/// Watched names that are too long for [`ShortNames`].
+struct LongNames;
 
-impl Class for Names {
+impl Class for LongNames {
     const NAME: &'static str = names::NAMES;
     type Inner = Hash<[u8; size_of::<NameKey>()], [u8; size_of::<NameRef>()]>;
 
@@ -64,8 +65,33 @@ impl Class for Names {
     ) -> impl Iterator<Item = ([u8; size_of::<NameKey>()], [u8; size_of::<NameRef>()])> {
         table
             .names()
+            .filter(|(key, _)| short_name(key).is_none())
             .map(|(key, value)| (bytemuck::cast(key), bytemuck::cast(value)))
     }
+}
+
+/// Watched names, most of them.
+struct ShortNames;
+
+impl Class for ShortNames {
+    const NAME: &'static str = names::SHORT_NAMES;
+    type Inner = Hash<[u8; size_of::<ShortNameKey>()], [u8; size_of::<NameRef>()]>;
+
+    fn entries(
+        table: &Table,
+    ) -> impl Iterator<Item = ([u8; size_of::<ShortNameKey>()], [u8; size_of::<NameRef>()])> {
+        table.names().filter_map(|(key, value)| {
+            Some((bytemuck::cast(short_name(&key)?), bytemuck::cast(value)))
+        })
+    }
+}
+
+/// The key of a short name, as `watched` in names.h makes it.
+fn short_name(key: &NameKey) -> Option<ShortNameKey> {
+    let is_short = (key.len as usize) < abi::SHORT_NAME_BYTES;
+    is_short.then(|| {
+        bytemuck::pod_read_unaligned(&bytemuck::bytes_of(key)[..size_of::<ShortNameKey>()])
+    })
 }
 
 /// Cgroups that are exempt, by id.
