@@ -7,8 +7,8 @@ use aya::maps::{Array, IterableMap, MapData};
 use super::{Source, failed};
 use crate::error::Result;
 
-/// Bits for each rule that there is room for: with all of them there, no more than one place in 25 is taken.
-const BITS_PER_RULE: u32 = 24;
+/// Bits for each rule that there is room for: with all of them there, no more than one place in 48 is taken.
+const BITS_PER_RULE: u32 = 48;
 
 type Row = [u64; abi::SIEVE_ROW_BITS / 64];
 
@@ -95,10 +95,10 @@ mod tests {
     #[test]
     fn its_size_is_a_power_of_two_and_follows_the_rules() {
         assert_eq!(rows(0), 1);
-        assert_eq!(rows(21), 1);
-        assert_eq!(rows(22), 2);
-        assert_eq!(rows(8_192), 512);
-        assert_eq!(rows(1_000_000), 1 << 16);
+        assert_eq!(rows(10), 1);
+        assert_eq!(rows(11), 2);
+        assert_eq!(rows(8_192), 1 << 10);
+        assert_eq!(rows(1_000_000), 1 << 17);
         assert!(rows(u32::MAX).is_power_of_two());
     }
 
