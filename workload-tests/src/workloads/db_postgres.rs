@@ -162,14 +162,21 @@ impl Session for PostgresSession {
 
     fn run(&mut self, block: &Block) -> Result<Sample, BoxError> {
         self.postgres.check()?;
-        self.tidy()?;
+        let tidied = self.tidy();
         let (postgres, meter) = (&self.postgres, &self.meter);
         let outcome = self.clients.run(block, &mut || Ok(postgres.cpu(meter)?));
         // A dead server explains a failed run better than a broken connection does.
         self.postgres.check()?;
         let mut sample = outcome?;
-        if !self.is_balanced()? {
-            *sample.errors.entry(UNBALANCED.to_owned()).or_default() += 1;
+        let mut count = |class: String| *sample.errors.entry(class).or_default() += 1;
+        // A server that denies this, too, has spoken: its files may be denied to it.
+        for outcome in [tidied.map(|()| true), self.is_balanced()] {
+            match outcome {
+                Ok(true) => {}
+                Ok(false) => count(UNBALANCED.to_owned()),
+                Err(error) if error.code().is_some() => count(class(&error)),
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(sample)
     }
@@ -412,6 +419,9 @@ mod tests {
             .desk
             .batch_execute("DROP TABLE pgbench_history")
             .unwrap();
+        // What the server denies to whoever asks between blocks is an error of its class as well.
+        let sample = session.run(&block).unwrap();
+        assert!(sample.errors.contains_key("SQLSTATE 42P01"));
         let config = session.clients_config();
         let mut teller = Teller {
             statements: Vec::new(),
