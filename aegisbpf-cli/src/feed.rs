@@ -25,10 +25,6 @@ use crate::out::printable;
 pub(crate) const END_OF_RECENT: u8 = b'\n';
 
 /// What is told.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are records, and a box would be an allocation for each"
-)]
 pub(crate) enum Told {
     /// An access.
     Once(Record),

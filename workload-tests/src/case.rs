@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use aegisbpf_measure::{
     Plan, Record, Verdict,
-    baseline::{self, Baseline},
+    baseline::{self, Baseline, BaselineError},
     guard::Guard as _,
     progress::Progress,
     report, run,
@@ -180,8 +180,15 @@ fn beside_baseline(
     }
     if options.record {
         let path = baseline::path(&options.baselines, &record.fingerprint, &workload);
-        Baseline::of(record)?.write(&path)?;
-        progress.note(&format!("recorded as baseline: {}", path.display()));
+        match Baseline::of(record) {
+            Ok(baseline) => {
+                baseline.write(&path)?;
+                progress.note(&format!("recorded as baseline: {}", path.display()));
+            }
+            // It has its report all the same, which says what was wrong.
+            Err(error @ BaselineError::Invalid(_)) => progress.note(&error.to_string()),
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(())
 }
