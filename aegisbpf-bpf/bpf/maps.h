@@ -77,50 +77,32 @@ struct {
 	__type(value, struct dead_man);
 } dead_man SEC(".maps");
 
+/* A class of entries, twice: see `rules`. */
+#define TWO_SLOTS(name, kind, key, value)                          \
+	struct {                                                   \
+		__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);          \
+		__uint(max_entries, 2);                            \
+		__uint(key_size, sizeof(u32));                     \
+		__array(values, struct {                           \
+			__uint(type, BPF_MAP_TYPE_##kind);         \
+			__uint(max_entries, 1);                    \
+			__uint(map_flags, BPF_F_NO_PREALLOC);      \
+			__uint(key_size, sizeof(key));             \
+			__uint(value_size, sizeof(value));         \
+		});                                                \
+	} name SEC(".maps")
+
 /*
  * The policy, twice: the current generation and the one being built. The inner maps are made by user
  * space, as large as the policy, so kernel memory follows the policy.
  */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 2);
-	__uint(key_size, sizeof(u32));
-	__array(values, struct {
-		__uint(type, BPF_MAP_TYPE_HASH);
-		__uint(max_entries, 1);
-		__uint(map_flags, BPF_F_NO_PREALLOC);
-		__uint(key_size, sizeof(struct object_key));
-		__uint(value_size, sizeof(struct rule_ref));
-	});
-} rules SEC(".maps");
+TWO_SLOTS(rules, HASH, struct object_key, struct rule_ref);
 
 /* Watched names: (directory, name) → the rule whose object bears it, or leads through it. Long ones. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 2);
-	__uint(key_size, sizeof(u32));
-	__array(values, struct {
-		__uint(type, BPF_MAP_TYPE_HASH);
-		__uint(max_entries, 1);
-		__uint(map_flags, BPF_F_NO_PREALLOC);
-		__uint(key_size, sizeof(struct name_key));
-		__uint(value_size, sizeof(struct name_ref));
-	});
-} names SEC(".maps");
+TWO_SLOTS(names, HASH, struct name_key, struct name_ref);
 
 /* Those of them that are short, as most are. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 2);
-	__uint(key_size, sizeof(u32));
-	__array(values, struct {
-		__uint(type, BPF_MAP_TYPE_HASH);
-		__uint(max_entries, 1);
-		__uint(map_flags, BPF_F_NO_PREALLOC);
-		__uint(key_size, sizeof(struct short_name_key));
-		__uint(value_size, sizeof(struct name_ref));
-	});
-} short_names SEC(".maps");
+TWO_SLOTS(short_names, HASH, struct short_name_key, struct name_ref);
 
 /*
  * Inodes that came to bear a watched name after the policy was applied. Written by the programs, at that
@@ -136,50 +118,17 @@ struct {
 } bound SEC(".maps");
 
 /* cgroup id → the rule that allows it and everything below it. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 2);
-	__uint(key_size, sizeof(u32));
-	__array(values, struct {
-		__uint(type, BPF_MAP_TYPE_HASH);
-		__uint(max_entries, 1);
-		__uint(map_flags, BPF_F_NO_PREALLOC);
-		__uint(key_size, sizeof(u64));
-		__uint(value_size, sizeof(u32));
-	});
-} exempt SEC(".maps");
+TWO_SLOTS(exempt, HASH, u64, u32);
 
 /*
  * The classes from here to `toggles` have a map in a slot only if the policy there has entries for it.
  *
  * (cgroup, file) → the rule that denies it there. Asked only where EFFECT_SCOPED says that there is one.
  */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 2);
-	__uint(key_size, sizeof(u32));
-	__array(values, struct {
-		__uint(type, BPF_MAP_TYPE_HASH);
-		__uint(max_entries, 1);
-		__uint(map_flags, BPF_F_NO_PREALLOC);
-		__uint(key_size, sizeof(struct cgroup_file_key));
-		__uint(value_size, sizeof(u32));
-	});
-} cgroup_files SEC(".maps");
+TWO_SLOTS(cgroup_files, HASH, struct cgroup_file_key, u32);
 
 /* (executable, file or directory) → the rule that allows it. Asked only where EFFECT_EXCEPTED says so. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 2);
-	__uint(key_size, sizeof(u32));
-	__array(values, struct {
-		__uint(type, BPF_MAP_TYPE_HASH);
-		__uint(max_entries, 1);
-		__uint(map_flags, BPF_F_NO_PREALLOC);
-		__uint(key_size, sizeof(struct executable_file_key));
-		__uint(value_size, sizeof(u32));
-	});
-} executable_files SEC(".maps");
+TWO_SLOTS(executable_files, HASH, struct executable_file_key, u32);
 
 /*
  * The filter of the network, as `filter` is for files: for each port, and for each value of 16 bits of an
@@ -188,60 +137,16 @@ struct {
 u8 net_filter[NET_SLOTS] SEC(".bss.net_filter");
 
 /* Addresses, endpoints and ports, of all and of single cgroups. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 2);
-	__uint(key_size, sizeof(u32));
-	__array(values, struct {
-		__uint(type, BPF_MAP_TYPE_HASH);
-		__uint(max_entries, 1);
-		__uint(map_flags, BPF_F_NO_PREALLOC);
-		__uint(key_size, sizeof(struct net_key));
-		__uint(value_size, sizeof(u32));
-	});
-} net_rules SEC(".maps");
+TWO_SLOTS(net_rules, HASH, struct net_key, u32);
 
 /* Networks. A trie finds the longest prefix, which is the most specific rule. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 2);
-	__uint(key_size, sizeof(u32));
-	__array(values, struct {
-		__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-		__uint(max_entries, 1);
-		__uint(map_flags, BPF_F_NO_PREALLOC);
-		__uint(key_size, sizeof(struct prefix_key));
-		__uint(value_size, sizeof(u32));
-	});
-} net_prefixes SEC(".maps");
+TWO_SLOTS(net_prefixes, LPM_TRIE, struct prefix_key, u32);
 
 /* Name of an executable → the rule that denies executing it. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 2);
-	__uint(key_size, sizeof(u32));
-	__array(values, struct {
-		__uint(type, BPF_MAP_TYPE_HASH);
-		__uint(max_entries, 1);
-		__uint(map_flags, BPF_F_NO_PREALLOC);
-		__uint(key_size, sizeof(struct comm_key));
-		__uint(value_size, sizeof(u32));
-	});
-} comms SEC(".maps");
+TWO_SLOTS(comms, HASH, struct comm_key, u32);
 
 /* Operation that is denied as such (enum operation: ptrace, module_load, bpf) → the rule. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 2);
-	__uint(key_size, sizeof(u32));
-	__array(values, struct {
-		__uint(type, BPF_MAP_TYPE_HASH);
-		__uint(max_entries, 1);
-		__uint(map_flags, BPF_F_NO_PREALLOC);
-		__uint(key_size, sizeof(u32));
-		__uint(value_size, sizeof(u32));
-	});
-} toggles SEC(".maps");
+TWO_SLOTS(toggles, HASH, u32, u32);
 
 /* Which executable we are, as the programs see it; `whoami` writes it. */
 struct {
