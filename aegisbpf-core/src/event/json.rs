@@ -45,23 +45,23 @@ impl JsonLines {
     /// # Errors
     /// If its time is not in the years 1970 to 9999; then nothing is appended.
     pub fn append(&mut self, record: &Record, lines: &mut Vec<u8>) -> fmt::Result {
-        let mut line = Line(lines);
-        self.second.put(record.time, &mut line)?;
+        self.second.put(record.time, lines)?;
         let raw = &record.raw;
         let met = self
             .met
             .text(raw.rule, |met| met.is_in(record), || Met::of(record))?;
-        line.bytes(met);
+        lines.extend_from_slice(met);
         // Files that are next to one another have places next to one another.
         let object = self.objects.text(
             raw.ino as u32,
             |object| object.is_in(record),
             || Object::of(record),
         )?;
-        line.bytes(object);
+        lines.extend_from_slice(object);
         let doer = Doer::of(record);
-        line.bytes(self.doers.text(doer.pid, |kept| *kept == doer, || doer)?);
-        line.text("}\n");
+        let doer = self.doers.text(doer.pid, |kept| *kept == doer, || doer)?;
+        lines.extend_from_slice(doer);
+        lines.extend_from_slice(b"}\n");
         Ok(())
     }
 }
@@ -76,18 +76,19 @@ struct Second {
 
 impl Second {
     /// From the brace that opens the line to the mark that closes the time.
-    fn put(&mut self, time: SystemTime, line: &mut Line<'_>) -> fmt::Result {
+    fn put(&mut self, time: SystemTime, line: &mut Vec<u8>) -> fmt::Result {
         let since = time
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_err(|_| fmt::Error)?;
         if self.text.is_empty() || self.number != since.as_secs() {
             self.begin(since.as_secs())?;
         }
-        line.text(&self.text);
+        line.extend_from_slice(self.text.as_bytes());
         // One digit more, which is left out: the zeros behind it stay.
         let mut digits = itoa::Buffer::new();
-        line.text(&digits.format(1_000_000 + since.subsec_micros())[1..]);
-        line.text("Z\"");
+        let digits = digits.format(1_000_000 + since.subsec_micros());
+        line.extend_from_slice(&digits.as_bytes()[1..]);
+        line.extend_from_slice(b"Z\"");
         Ok(())
     }
 
@@ -199,8 +200,7 @@ struct Object {
 impl Object {
     fn of(record: &Record) -> Self {
         let raw = &record.raw;
-        let mut path = Vec::new();
-        let path = record.write_path(&mut path).then_some(path);
+        let path = record.path();
         let (endpoint, process) = record.other_end();
         Self {
             from: (raw.path_form, raw.dev, raw.ino, record.used().into()),
@@ -246,19 +246,6 @@ impl Doer {
 
 fn name<S: Serializer>(comm: &[u8; 16], s: S) -> Result<S::Ok, S::Error> {
     s.serialize_str(&text_of(comm))
-}
-
-/// The end of what is written.
-struct Line<'a>(&'a mut Vec<u8>);
-
-impl Line<'_> {
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
-    }
-
-    fn text(&mut self, text: &str) {
-        self.bytes(text.as_bytes());
-    }
 }
 
 #[cfg(test)]

@@ -98,8 +98,6 @@ impl Record {
     /// The event.
     #[must_use]
     pub fn event(&self) -> Event {
-        let mut path = Vec::new();
-        let path = self.write_path(&mut path).then_some(path);
         let (endpoint, process) = self.other_end();
         Event {
             time: self.time,
@@ -108,7 +106,9 @@ impl Record {
             rule: self.rule,
             origin: self.label.as_ref().map(|label| label.origin.clone()),
             object: self.label.as_ref().map(|label| Arc::clone(&label.object)),
-            path: path.map(|bytes| PathBuf::from(OsString::from_vec(bytes))),
+            path: self
+                .path()
+                .map(|bytes| PathBuf::from(OsString::from_vec(bytes))),
             path_is_partial: self.path_is_partial(),
             file: self.file(),
             endpoint,
@@ -143,20 +143,19 @@ impl Record {
         matches!(self.target, Target::Names { partial: true })
     }
 
-    /// Writes the path into an empty buffer, if there is one.
-    pub(super) fn write_path(&self, path: &mut Vec<u8>) -> bool {
+    /// The path, if there is one.
+    pub(super) fn path(&self) -> Option<Vec<u8>> {
         match self.target {
-            Target::Whole => path.extend_from_slice(self.used()),
-            Target::Names { partial } => join(self.used(), partial, path),
-            _ => return false,
+            Target::Whole => Some(self.used().to_vec()),
+            Target::Names { partial } => Some(join(self.used(), partial)),
+            _ => None,
         }
-        true
     }
 }
 
-/// As `PathBuf::push` does, in a buffer that others use again. The root of a file system is a name with a slash.
-fn join(names: &[u8], partial: bool, path: &mut Vec<u8>) {
-    path.reserve(names.len() + 1);
+/// As `PathBuf::push` does. The root of a file system is a name with a slash.
+fn join(names: &[u8], partial: bool) -> Vec<u8> {
+    let mut path = Vec::with_capacity(names.len() + 1);
     if !partial {
         path.push(b'/');
     }
@@ -168,6 +167,7 @@ fn join(names: &[u8], partial: bool, path: &mut Vec<u8>) {
         }
         path.extend_from_slice(name);
     }
+    path
 }
 
 fn target_of(raw: &abi::Event) -> Result<Target, DecodeError> {
@@ -414,8 +414,7 @@ mod tests {
             names in "[ab/\\x00]{0,12}",
             partial in proptest::bool::ANY,
         ) {
-            let mut path = Vec::new();
-            join(names.as_bytes(), partial, &mut path);
+            let path = join(names.as_bytes(), partial);
             let mut expected = PathBuf::from(if partial { "" } else { "/" });
             expected.extend(names.rsplit('\0').filter(|name| !name.is_empty()));
             proptest::prop_assert_eq!(PathBuf::from(OsString::from_vec(path)).into_os_string(), expected.into_os_string());

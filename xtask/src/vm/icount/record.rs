@@ -112,9 +112,10 @@ fn most(recorded: &Row) -> f64 {
     } else {
         recorded.base * WANDERS
     };
-    let tolerated = match recorded.row.ends_with("printed as JSON") {
-        true => IN_TURN,
-        false => TOLERATED,
+    let tolerated = if recorded.row.ends_with("printed as JSON") {
+        IN_TURN
+    } else {
+        TOLERATED
     };
     (recorded.added * tolerated).max(recorded.added + wanders)
 }
