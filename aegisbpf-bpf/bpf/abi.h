@@ -185,7 +185,7 @@ struct short_name_key {
 	char name[SHORT_NAME_BYTES];
 };
 
-/* Key of `names`: the same with a name that is too long for the other. */
+/* Key of `names`: the same with a name that is too long for the other, and the same bytes before it. */
 struct name_key {
 	u64 ino; /* of the directory */
 	u32 dev;
@@ -378,6 +378,7 @@ _Static_assert(sizeof(struct task_record) == 24, "task_record");
 _Static_assert(sizeof(struct rule_ref) == 16, "rule_ref");
 _Static_assert(sizeof(struct name_key) == 272, "name_key");
 _Static_assert(sizeof(struct short_name_key) == 40, "short_name_key");
+_Static_assert(__builtin_offsetof(struct short_name_key, name) == __builtin_offsetof(struct name_key, name), "name");
 _Static_assert(sizeof(struct name_ref) == 8, "name_ref");
 _Static_assert(sizeof(struct inode_key) == 24, "inode_key");
 _Static_assert(sizeof(struct bound) == 8, "bound");

@@ -30,30 +30,23 @@ static __always_inline int may_be_bound(u64 ino)
  */
 static __noinline u64 watched(u32 slot, struct dentry *dentry, struct inode *dir)
 {
-	union {
-		struct short_name_key brief;
-		struct name_key full;
-	} key;
+	struct name_key key; /* its first bytes are the short_name_key of the same name */
 	struct name_ref *ref;
 	void *current;
-	u32 len = dentry->d_name.len;
 	long got;
 
 	if (!may_watch(dir->i_ino))
 		return 0;
-	if (len < SHORT_NAME_BYTES) {
-		__builtin_memset(&key.brief, 0, sizeof(key.brief));
-		key.brief.ino = dir->i_ino;
-		key.brief.dev = dir->i_sb->s_dev;
-		key.brief.len = len;
-		got = bpf_probe_read_kernel_str(key.brief.name, sizeof(key.brief.name), dentry->d_name.name);
+	key.ino = dir->i_ino;
+	key.dev = dir->i_sb->s_dev;
+	key.len = dentry->d_name.len;
+	if (key.len < SHORT_NAME_BYTES) {
+		__builtin_memset(key.name, 0, SHORT_NAME_BYTES);
+		got = bpf_probe_read_kernel_str(key.name, SHORT_NAME_BYTES, dentry->d_name.name);
 		current = bpf_map_lookup_elem(&short_names, &slot);
 	} else {
-		__builtin_memset(&key.full, 0, sizeof(key.full));
-		key.full.ino = dir->i_ino;
-		key.full.dev = dir->i_sb->s_dev;
-		key.full.len = len;
-		got = bpf_probe_read_kernel_str(key.full.name, sizeof(key.full.name), dentry->d_name.name);
+		__builtin_memset(key.name, 0, sizeof(key.name));
+		got = bpf_probe_read_kernel_str(key.name, sizeof(key.name), dentry->d_name.name);
 		current = bpf_map_lookup_elem(&names, &slot);
 	}
 	if ((int)got < 0) {
