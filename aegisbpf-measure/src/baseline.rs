@@ -116,12 +116,11 @@ pub enum BaselineError {
 /// A name for this machine: kernel, CPUs, and a hash of all that makes it this one.
 #[must_use]
 pub fn machine(fingerprint: &Fingerprint) -> String {
-    let value = |key: &str| fingerprint.hard.get(key).map_or("unknown", String::as_str);
     let mut hash = Sha256::new();
     for key in MACHINE {
         hash.update(key);
         hash.update([0]);
-        hash.update(value(key));
+        hash.update(fingerprint.hard(key));
         hash.update([0]);
     }
     let hex: String = hash
@@ -130,8 +129,16 @@ pub fn machine(fingerprint: &Fingerprint) -> String {
         .take(4)
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    let release: Vec<&str> = value("kernel").split(['.', '-']).take(2).collect();
-    format!("{}-{}cpu-{hex}", release.join("."), value("cpus"))
+    let release: Vec<&str> = fingerprint
+        .hard("kernel")
+        .split(['.', '-'])
+        .take(2)
+        .collect();
+    format!(
+        "{}-{}cpu-{hex}",
+        release.join("."),
+        fingerprint.hard("cpus")
+    )
 }
 
 /// Where a workload's baseline lies: `<dir>/<machine>/<workload>.json`.

@@ -20,6 +20,18 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
+    /// A hard key's value; [`UNKNOWN`] if there is none.
+    #[must_use]
+    pub fn hard(&self, key: &str) -> &str {
+        self.hard.get(key).map_or(UNKNOWN, String::as_str)
+    }
+
+    /// A soft key's value; [`UNKNOWN`] if there is none.
+    #[must_use]
+    pub fn soft(&self, key: &str) -> &str {
+        self.soft.get(key).map_or(UNKNOWN, String::as_str)
+    }
+
     /// Reads `/proc` and `/sys`. Never fails.
     #[must_use]
     pub fn read(plan: &Plan) -> Self {

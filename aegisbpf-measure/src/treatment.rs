@@ -68,6 +68,29 @@ impl Check {
     }
 }
 
+/// All proofs of a run, counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Proofs {
+    /// How many have no fault.
+    pub(crate) sound: usize,
+    /// Runs of all hooks in the untimed blocks.
+    pub(crate) runs: u64,
+    /// Operations in them.
+    pub(crate) operations: u64,
+}
+
+impl Proofs {
+    /// Counts them.
+    pub(crate) fn of(checks: &[Check]) -> Self {
+        let sound = checks.iter().filter(|check| check.faults().is_empty());
+        Self {
+            sound: sound.count(),
+            runs: checks.iter().map(|check| check.runs).sum(),
+            operations: checks.iter().map(|check| check.operations).sum(),
+        }
+    }
+}
+
 /// What is wrong with a block's evidence, if anything.
 #[must_use]
 pub fn block_faults(plan: &Plan, block: &BlockRecord) -> Vec<String> {

@@ -138,7 +138,7 @@ fn beside(
 /// Hard keys that differ: (key, recorded, today).
 fn differences(then: &Fingerprint, now: &Fingerprint) -> Vec<(String, String, String)> {
     let value = |print: &Fingerprint, key: &str| {
-        let value = print.hard.get(key).map_or("unknown", String::as_str);
+        let value = print.hard(key);
         // Of the enforcer the name alone counts.
         let name = value.split(' ').next().unwrap_or(value);
         if key == ENFORCER { name } else { value }.to_owned()

@@ -22,20 +22,7 @@ pub fn report(record: &Record) -> String {
 
 fn write(record: &Record, to: &mut String) -> std::fmt::Result {
     let judgement = &record.judgement;
-    let hard = |key: &str| {
-        record
-            .fingerprint
-            .hard
-            .get(key)
-            .map_or("unknown", String::as_str)
-    };
-    let soft = |key: &str| {
-        record
-            .fingerprint
-            .soft
-            .get(key)
-            .map_or("unknown", String::as_str)
-    };
+    let machine = &record.fingerprint;
     let guard = &record.plan.guard;
     writeln!(to, "# AegisBPF Real Workload Performance Test Report\n")?;
     writeln!(to, "**{}**\n", judgement.sentence())?;
@@ -48,10 +35,10 @@ fn write(record: &Record, to: &mut String) -> std::fmt::Result {
     writeln!(
         to,
         "**System:** {}, {} CPUs, {} RAM, Kernel {}\n",
-        hard("cpu"),
-        hard("cpus"),
-        soft("memory"),
-        hard("kernel")
+        machine.hard("cpu"),
+        machine.hard("cpus"),
+        machine.soft("memory"),
+        machine.hard("kernel")
     )?;
     writeln!(to, "## Workload: {}\n", record.plan.workload)?;
     let calibration = &record.observed.calibration;

@@ -7,6 +7,7 @@ use crate::{
     record::Record,
     report::words,
     self_check::{Kind, SelfCheck, Status},
+    treatment::Proofs,
 };
 
 /// All self-checks.
@@ -87,13 +88,11 @@ fn asks(kind: Kind) -> &'static str {
 
 fn treatment(record: &Record) -> Markup {
     let checks = &record.observed.checks;
-    let sound = checks
-        .iter()
-        .filter(|check| check.faults().is_empty())
-        .count();
-    let (runs, operations) = checks.iter().fold((0, 0), |(r, o), check| {
-        (r + check.runs, o + check.operations)
-    });
+    let Proofs {
+        sound,
+        runs,
+        operations,
+    } = Proofs::of(checks);
     html! {
         p {
             b { "Was the guard really on?" } " "

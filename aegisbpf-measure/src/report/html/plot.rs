@@ -140,28 +140,23 @@ pub(super) fn mark(arm: Arm, x: &str, y: &str, class: &str, title: &str) -> Mark
 
 /// A line through points of a 100 × 100 frame that is stretched to the figure.
 pub(super) fn polyline(points: &[(f64, f64)], class: &str) -> Markup {
-    let points: Vec<String> = points
-        .iter()
-        .map(|(x, y)| format!("{x:.2},{y:.2}"))
-        .collect();
-    html! {
-        svg viewBox="0 0 100 100" preserveAspectRatio="none" width="100%" height="100%" {
-            polyline class=(class) points=(points.join(" ")) {}
-        }
-    }
+    stretched(&html! { polyline class=(class) points=(joined(points)) {} })
 }
 
 /// An area in the same frame.
 pub(super) fn area(points: &[(f64, f64)], class: &str) -> Markup {
-    let points: Vec<String> = points
-        .iter()
-        .map(|(x, y)| format!("{x:.2},{y:.2}"))
-        .collect();
+    stretched(&html! { polygon class=(class) points=(joined(points)) {} })
+}
+
+fn stretched(shape: &Markup) -> Markup {
     html! {
-        svg viewBox="0 0 100 100" preserveAspectRatio="none" width="100%" height="100%" {
-            polygon class=(class) points=(points.join(" ")) {}
-        }
+        svg viewBox="0 0 100 100" preserveAspectRatio="none" width="100%" height="100%" { (shape) }
     }
+}
+
+fn joined(points: &[(f64, f64)]) -> String {
+    let points = points.iter().map(|(x, y)| format!("{x:.2},{y:.2}"));
+    points.collect::<Vec<_>>().join(" ")
 }
 
 /// A number of the record: what is shown, and where the same number stands in the JSON.

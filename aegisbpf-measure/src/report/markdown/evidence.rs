@@ -8,6 +8,7 @@ use crate::{
         advice::advise,
         words::{grouped, range, signed, time},
     },
+    treatment::Proofs,
 };
 
 pub(super) fn all(record: &Record) -> String {
@@ -104,13 +105,11 @@ fn self_checks(to: &mut String, record: &Record) -> std::fmt::Result {
 
 fn treatment(to: &mut String, record: &Record) -> std::fmt::Result {
     let checks = &record.observed.checks;
-    let sound = checks
-        .iter()
-        .filter(|check| check.faults().is_empty())
-        .count();
-    let (runs, operations) = checks.iter().fold((0, 0), |(r, o), check| {
-        (r + check.runs, o + check.operations)
-    });
+    let Proofs {
+        sound,
+        runs,
+        operations,
+    } = Proofs::of(checks);
     writeln!(
         to,
         "\n**Treatment evidence:** {sound} of {} checks sound (a denied file touched once: one hit guarded, none bare).",
