@@ -72,6 +72,7 @@ fn replay(args: &MeasureArgs, file: &Path) -> Result<(), Failure> {
     if let Some(directory) = &args.report {
         write_reports(&record, directory)?;
     }
+    annotate(args, &record);
     conclude(if args.strict {
         judgement.strict()
     } else {
@@ -117,10 +118,17 @@ fn tell(args: &MeasureArgs, record: &Record) -> Result<(), Failure> {
             writeln!(out, "  {}", table::undecided(record))?;
         }
     }
-    if std::env::var_os("GITHUB_ACTIONS").is_some() {
-        say(github::annotation(record));
-    }
+    annotate(args, record);
     Ok(())
+}
+
+/// Under GitHub Actions, what is shown beside a change. The runner reads both outputs.
+fn annotate(args: &MeasureArgs, record: &Record) {
+    if std::env::var_os("GITHUB_ACTIONS").is_some() {
+        for command in github::annotations(record, args.strict) {
+            say(command);
+        }
+    }
 }
 
 fn write_reports(record: &Record, directory: &Path) -> Result<(), Failure> {

@@ -84,6 +84,33 @@ fn a_replay_gives_the_same_judgement_and_the_verdicts_code() {
 }
 
 #[test]
+fn github_is_told_the_verdict_in_a_line_that_it_reads() {
+    let scratch = tempdir().unwrap();
+    let dear = Truth {
+        effect: 0.2,
+        ..Truth::default()
+    };
+    for (truth, told) in [
+        (Truth::default(), "::notice title=web%3A%3Afake PASS::PASS"),
+        (dear, "::error title=web%3A%3Afake FAIL::FAIL"),
+    ] {
+        let (path, _) = blocks(scratch.path(), truth);
+        for (under_github, lines) in [(true, 1), (false, 0)] {
+            let mut command = aegisbpf(["measure"]);
+            command.args(["--replay", path.to_str().unwrap()]);
+            if under_github {
+                command.env("GITHUB_ACTIONS", "true");
+            } else {
+                command.env_remove("GITHUB_ACTIONS");
+            }
+            let done = finish(command);
+            let found = done.err.lines().filter(|line| line.starts_with(told));
+            assert_eq!(found.count(), lines, "{told}: {done:?}");
+        }
+    }
+}
+
+#[test]
 fn blocks_that_cannot_be_replayed_are_named_with_their_line() {
     let scratch = tempdir().unwrap();
     let (path, _) = blocks(scratch.path(), Truth::default());

@@ -100,24 +100,26 @@ fn conclude(
     // The runner has printed the test's name, without a line break.
     println!();
     let outcome = run_case(workload, variant, options, &mut Terminal::new(&name));
-    let (end, suite, completion) = match outcome {
+    let (end, suite, annotations, completion) = match outcome {
         Err(error) => {
             let reason = aegisbpf_rig::errors::chain(&error);
-            let suite = junit::unmeasured(&name, true, &reason);
-            (end("error", false, &reason), suite, Err(reason.into()))
+            (
+                end("error", false, &reason),
+                junit::unmeasured(&name, true, &reason),
+                vec![github::unmeasured(&name, true, &reason)],
+                Err(reason.into()),
+            )
         }
         Ok(Outcome::Missing(reason)) => (
             end("missing", false, &reason),
             junit::unmeasured(&name, false, &reason),
+            vec![github::unmeasured(&name, false, &reason)],
             Ok(Completion::ignored_with(reason)),
         ),
         Ok(Outcome::Measured(measured)) => {
             let (record, verdict) = (&measured.record, measured.record.judgement.verdict);
             let block = table::verdict_block(record);
             println!("{block}  reports: {}", measured.reports.display());
-            if env::var_os("GITHUB_ACTIONS").is_some() {
-                println!("{}", github::annotation(record));
-            }
             let counted = if options.strict {
                 record.judgement.strict()
             } else {
@@ -137,10 +139,16 @@ fn conclude(
                     &record.judgement.sentence(),
                 ),
                 junit::suite(record),
+                github::annotations(record, options.strict),
                 completion,
             )
         }
     };
+    if env::var_os("GITHUB_ACTIONS").is_some() {
+        for command in annotations {
+            println!("{command}");
+        }
+    }
     // A panic in another case does not make the summary wrong.
     let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
     let Told { summary, suites } = &mut *told;
