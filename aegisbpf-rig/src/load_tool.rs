@@ -54,6 +54,18 @@ pub enum ToolError {
         /// The end of its output.
         output: String,
     },
+    /// It printed JSON, but not what we know.
+    #[error(
+        "{tool} printed JSON that is not known here: {source}; known is what {tool} {known} prints"
+    )]
+    Unknown {
+        /// Which tool.
+        tool: &'static str,
+        /// Which of its versions are known.
+        known: &'static str,
+        /// What is different.
+        source: serde_json::Error,
+    },
     /// A file cannot be read or written.
     #[error("{tool}, {path}: {source}")]
     File {

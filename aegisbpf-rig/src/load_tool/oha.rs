@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, ffi::OsString, time::Duration};
 
-use serde_json::Value;
+use hdrhistogram::Histogram;
+use serde::Deserialize;
 
 use super::{LoadTool, ToolError, Wanted, Yield, histogram, missing, seconds, without};
 
@@ -22,6 +23,16 @@ const PERCENTILES: [(&str, f64); 9] = [
     ("p99.99", 0.9999),
 ];
 
+/// Flags that we set ourselves; some may stand there only once.
+const FLAGS: [&str; 6] = [
+    "-j",
+    "--json",
+    "--no-tui",
+    "--latency-correction",
+    "-w",
+    "--wait-ongoing-requests-after-deadline",
+];
+
 impl LoadTool for Oha {
     fn name(&self) -> &'static str {
         "oha"
@@ -32,11 +43,9 @@ impl LoadTool for Oha {
     }
 
     fn command(&self, user: &[OsString], wanted: &Wanted<'_>) -> Result<Vec<OsString>, ToolError> {
-        let mut command = without(user, &["-z", "-n", "-q", "--output-format"]);
-        command.retain(|word| {
-            !["-j", "--json", "--no-tui", "--latency-correction"]
-                .contains(&word.to_string_lossy().as_ref())
-        });
+        let ours = ["-z", "-n", "-q", "--output-format", "-o", "--output"];
+        let mut command = without(user, &ours);
+        command.retain(|word| !FLAGS.contains(&word.to_string_lossy().as_ref()));
         let mut added: Vec<OsString> = vec![
             "--no-tui".into(),
             "--output-format=json".into(),
@@ -44,9 +53,10 @@ impl LoadTool for Oha {
             format!("{}s", seconds(wanted.window)).into(),
         ];
         if let Some(rate) = wanted.rate {
-            // Latency from the intended time.
+            // Latency from the intended time, also of those that are under way when the window ends.
             added.extend([
                 "--latency-correction".into(),
+                "-w".into(),
                 "-q".into(),
                 format!("{:.0}", rate.max(1.0)).into(),
             ]);
@@ -57,72 +67,99 @@ impl LoadTool for Oha {
     }
 
     fn read(&self, output: &str, _: &Wanted<'_>) -> Result<Yield, ToolError> {
-        let found: Value = serde_json::from_str(output.trim()).map_err(|_| {
-            missing(
-                "oha",
-                "JSON (it needs --output-format, oha 1.9 or newer)",
-                output,
-            )
-        })?;
-        let counts = |key: &str| -> BTreeMap<String, u64> {
-            let object = found[key].as_object().cloned().unwrap_or_default();
-            object
-                .into_iter()
-                .filter_map(|(name, count)| Some((name, count.as_u64()?)))
-                .collect()
-        };
-        let (good, bad): (BTreeMap<_, _>, BTreeMap<_, _>) = counts("statusCodeDistribution")
-            .into_iter()
+        // Its warnings may stand before and after it.
+        let json = output
+            .match_indices('{')
+            .find(|(at, _)| *at == 0 || output[..*at].ends_with('\n'))
+            .map(|(at, _)| &output[at..])
+            .ok_or_else(|| missing(self.name(), "JSON", output))?;
+        let mut values = serde_json::Deserializer::from_str(json).into_iter::<Printed>();
+        let found = values
+            .next()
+            .ok_or_else(|| missing(self.name(), "JSON", output))?
+            .map_err(|source| ToolError::Unknown {
+                tool: self.name(),
+                known: "1.9 to 1.16",
+                source,
+            })?;
+        let (good, bad): (BTreeMap<_, _>, BTreeMap<_, _>) = found
+            .status_code_distribution
+            .iter()
             .partition(|(code, _)| code.starts_with(['2', '3']));
-        let operations = good.values().sum();
+        let operations = good.values().copied().sum();
         let mut errors: BTreeMap<String, u64> = bad
             .into_iter()
-            .map(|(code, count)| (format!("http {code}"), count))
+            .map(|(code, count)| (format!("http {code}"), *count))
             .collect();
         // What was under way when the time was over is no error of the service.
+        let failed = found.error_distribution.iter();
         errors.extend(
-            counts("errorDistribution")
-                .into_iter()
-                .filter(|(class, _)| !class.contains("deadline")),
+            failed
+                .filter(|(class, _)| !class.contains("deadline"))
+                .map(|(class, count)| (class.clone(), *count)),
         );
-        let wall = found["summary"]["total"]
-            .as_f64()
-            .map(Duration::from_secs_f64);
+        let latency = match operations {
+            0 => None,
+            _ => Some(
+                found
+                    .latency(operations)
+                    .ok_or_else(|| missing(self.name(), "all of its percentiles", output))?,
+            ),
+        };
         Ok(Yield {
             operations,
-            wall,
-            latency: latency(&found, operations),
+            wall: Some(Duration::try_from_secs_f64(found.summary.total).unwrap_or_default()),
+            latency,
             errors,
         })
     }
 }
 
-/// A histogram with these percentiles: exact at each of them, a step in between.
-fn latency(found: &Value, operations: u64) -> Option<hdrhistogram::Histogram<u64>> {
-    let nanos = |seconds: f64| {
-        u64::try_from(Duration::from_secs_f64(seconds.max(0.0)).as_nanos())
-            .unwrap_or(u64::MAX)
-            .max(1)
-    };
-    let mut latency = histogram();
-    let mut told = 0;
-    for (name, share) in PERCENTILES {
-        let value = found["latencyPercentiles"][name].as_f64()?;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "a share of a count"
-        )]
-        let upto = (share * operations as f64).ceil() as u64;
-        latency.saturating_record_n(nanos(value), upto - told);
-        told = upto;
+/// What we read of its JSON.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Printed {
+    summary: Summary,
+    /// Of all requests that were answered, whatever the status. Null where there is none.
+    latency_percentiles: BTreeMap<String, Option<f64>>,
+    status_code_distribution: BTreeMap<String, u64>,
+    error_distribution: BTreeMap<String, u64>,
+}
+
+/// Times in seconds.
+#[derive(Debug, Deserialize)]
+struct Summary {
+    total: f64,
+    slowest: Option<f64>,
+}
+
+impl Printed {
+    /// A histogram with these percentiles: exact at each of them, a step in between. `None` if one is missing.
+    fn latency(&self, operations: u64) -> Option<Histogram<u64>> {
+        let nanos = |seconds: f64| {
+            let time = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+            u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1)
+        };
+        let mut latency = histogram();
+        let mut told = 0;
+        for (name, share) in PERCENTILES {
+            let value = (*self.latency_percentiles.get(name)?)?;
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                clippy::cast_precision_loss,
+                reason = "a share of a count"
+            )]
+            let upto = (share * operations as f64).ceil() as u64;
+            latency.saturating_record_n(nanos(value), upto - told);
+            told = upto;
+        }
+        latency.saturating_record_n(
+            nanos(self.summary.slowest?),
+            operations.saturating_sub(told),
+        );
+        Some(latency)
     }
-    latency.saturating_record_n(
-        nanos(found["summary"]["slowest"].as_f64()?),
-        operations.saturating_sub(told),
-    );
-    (operations > 0).then_some(latency)
 }
 
 #[cfg(test)]
@@ -168,7 +205,7 @@ mod tests {
             .unwrap();
         assert_eq!(
             crate::shell::quoted(&command),
-            "oha --no-tui --output-format=json -z 2s --latency-correction -q 500 -c 4 http://x"
+            "oha --no-tui --output-format=json -z 2s --latency-correction -w -q 500 -c 4 http://x"
         );
     }
 }

@@ -1,6 +1,6 @@
 //! sysbench: OLTP mixes on MySQL and others. It can print its histogram.
 
-use std::{collections::BTreeMap, ffi::OsString, time::Duration};
+use std::{ffi::OsString, time::Duration};
 
 use super::{LoadTool, ToolError, Wanted, Yield, histogram, missing, seconds, without};
 
@@ -54,8 +54,8 @@ impl LoadTool for Sysbench {
             .and_then(|word| word.parse().ok())
             .ok_or_else(|| missing("sysbench", "the total number of events", output))?;
         let wall = after("total time:")
-            .and_then(|word| word.parse::<f64>().ok())
-            .map(Duration::from_secs_f64);
+            .and_then(|word| word.parse().ok())
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let mut latency = histogram();
         // "   0.412 |****    12": milliseconds, a bar, and the count.
         for (value, rest) in output.lines().filter_map(|line| line.split_once('|')) {
@@ -63,19 +63,31 @@ impl LoadTool for Sysbench {
                 .split_whitespace()
                 .last()
                 .and_then(|word| word.parse::<u64>().ok());
-            if let (Ok(milliseconds), Some(count)) = (value.trim().parse::<f64>(), count) {
-                let nanos = Duration::from_secs_f64(milliseconds.max(0.0) / 1e3).as_nanos();
-                latency.saturating_record_n(u64::try_from(nanos).unwrap_or(u64::MAX).max(1), count);
+            let time = value
+                .trim()
+                .parse::<f64>()
+                .ok()
+                .and_then(|milliseconds| Duration::try_from_secs_f64(milliseconds / 1e3).ok());
+            if let (Some(time), Some(count)) = (time, count) {
+                let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+                latency.saturating_record_n(nanos.max(1), count);
             }
         }
-        let ignored = after("ignored errors:")
-            .and_then(|word| word.parse::<u64>().ok())
-            .unwrap_or(0);
-        let errors = if ignored > 0 {
-            BTreeMap::from([("ignored error".to_owned(), ignored)])
-        } else {
-            BTreeMap::new()
-        };
+        if operations > 0 && latency.is_empty() {
+            return Err(missing(
+                "sysbench",
+                "its histogram of latencies (--histogram, sysbench 1.0 or newer)",
+                output,
+            ));
+        }
+        let errors = [
+            ("ignored error", "ignored errors:"),
+            ("reconnect", "reconnects:"),
+        ]
+        .into_iter()
+        .filter_map(|(class, key)| Some((class.to_owned(), after(key)?.parse().ok()?)))
+        .filter(|(_, count): &(String, u64)| *count > 0)
+        .collect();
         Ok(Yield {
             operations,
             wall,

@@ -189,7 +189,8 @@ impl Served {
 
     fn cpu(&self) -> Result<Duration, BoxError> {
         match &self.service {
-            Some(service) => Ok(service.clocks()?.read()?),
+            // Servers that fork for each connection spend it in processes that are gone when we ask.
+            Some(service) => Ok(service.cpu(&service.meter()?)?),
             None => Ok(Duration::ZERO),
         }
     }
@@ -236,6 +237,7 @@ impl Session for Served {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cgroup::Cgroup;
 
     fn words(words: &[&str]) -> Vec<OsString> {
         words.iter().map(OsString::from).collect()
@@ -271,6 +273,36 @@ mod tests {
         assert_eq!(sample.operations, 1);
         assert!(sample.wall >= Duration::from_millis(200));
         assert!(sample.cpu > Duration::from_millis(1), "{:?}", sample.cpu);
+    }
+
+    #[test]
+    fn the_cpu_of_processes_that_are_gone_is_counted_too() {
+        if Cgroup::new("probe").is_err() {
+            eprintln!("ignored: no cgroup2 to write to");
+            return;
+        }
+        let scratch = tempfile::tempdir().unwrap();
+        let (go, done) = (scratch.path().join("go"), scratch.path().join("done"));
+        let (go, done) = (go.display(), done.display());
+        let serving = Serving {
+            line: Some(format!(
+                "until [ -e {go} ]; do sleep 0.02; done
+                 (i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done)
+                 touch {done}; exec sleep 60"
+            )),
+            ready: Some("true".to_owned()),
+        };
+        let load = format!("touch {go}; until [ -e {done} ]; do sleep 0.02; done");
+        let mut served =
+            Served::start(&serving, words(&["sh", "-c", &load]), scratch.path()).unwrap();
+        let block = Block {
+            seed: 1,
+            settle: Duration::ZERO,
+            window: Duration::from_secs(1),
+            load: Load::Closed,
+        };
+        let sample = served.run(&block).unwrap();
+        assert!(sample.cpu > Duration::from_millis(50), "{:?}", sample.cpu);
     }
 
     #[test]
