@@ -27,7 +27,7 @@ use aegisbpf_rig::{
     shell,
     terminal::Terminal,
 };
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::{
     args::MeasureArgs,
@@ -300,7 +300,8 @@ struct Watched {
 impl Watched {
     fn new(name: &str) -> Result<Self, Failure> {
         let stop = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
+        let hang_up = (!is_ignored(SIGHUP)).then_some(SIGHUP);
+        for signal in [SIGINT, SIGTERM].into_iter().chain(hang_up) {
             signal_hook::flag::register(signal, Arc::clone(&stop))
                 .map_err(|error| Failure::said(format!("listening for signals: {error}")))?;
         }
@@ -309,6 +310,14 @@ impl Watched {
             stop,
         })
     }
+}
+
+/// Whether a signal was ignored when we were started, as `nohup` does: a handler of ours would undo that.
+fn is_ignored(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
 }
 
 impl Progress for Watched {

@@ -3,10 +3,16 @@
 use std::{
     fs::{self, File},
     io,
+    os::unix::process::CommandExt,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
 };
 
 /// A command line that did not do what it was given for.
@@ -52,7 +58,8 @@ pub fn command(line: &str, log: &Path) -> io::Result<Command> {
     Ok(command)
 }
 
-/// Without input, and with both outputs in `log`.
+/// Without input, with both outputs in `log`, and in a process group of its own: an interrupt at the terminal stops us in
+/// good order, and must not end it in the middle of a block.
 ///
 /// # Errors
 /// If the log cannot be written.
@@ -60,6 +67,7 @@ pub fn silenced(command: &mut Command, log: &Path) -> io::Result<()> {
     let out = File::create(log)?;
     let err = out.try_clone()?;
     command.stdin(Stdio::null()).stdout(out).stderr(err);
+    command.process_group(0);
     Ok(())
 }
 
@@ -76,7 +84,7 @@ pub fn status(line: &str, log: &Path, limit: Duration) -> Result<ExitStatus, She
     wait_within(child, line, limit)
 }
 
-/// Waits for the end of a child that was started as `line`; ends it if it takes too long.
+/// Waits for the end of a [`silenced`] child that was started as `line`; ends it and its group if it takes too long.
 ///
 /// # Errors
 /// If it does not end in time.
@@ -96,7 +104,8 @@ pub fn wait_within(
             return Ok(status);
         }
         if Instant::now() > deadline {
-            let _ = child.kill();
+            // Before it is reaped its group's id is surely its own.
+            let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
             let _ = child.wait();
             return Err(ShellError::Endless {
                 line: line.to_owned(),
@@ -180,6 +189,30 @@ mod tests {
         let log = tempfile::NamedTempFile::new().unwrap();
         let error = run("exec sleep 60", log.path(), Duration::from_millis(50)).unwrap_err();
         assert!(matches!(error, ShellError::Endless { .. }), "{error}");
+    }
+
+    #[test]
+    fn an_interrupt_of_ours_does_not_reach_a_line() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        // The fifth field is the process group.
+        let line = "[ $(cut -d ' ' -f 5 /proc/$$/stat) = $$ ]";
+        run(line, log.path(), Duration::from_secs(60)).unwrap();
+    }
+
+    #[test]
+    fn what_an_endless_line_started_ends_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let pid = directory.path().join("pid");
+        let line = format!("sleep 61 & echo $! >{}; wait", pid.display());
+        let log = directory.path().join("log");
+        let error = run(&line, &log, Duration::from_secs(5)).unwrap_err();
+        assert!(matches!(error, ShellError::Endless { .. }), "{error}");
+        let started = fs::read_to_string(pid).unwrap().trim().parse().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !crate::service::has_ended(Pid::from_raw(started)) {
+            assert!(Instant::now() < deadline, "{started} is still there");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     #[test]
