@@ -195,6 +195,37 @@ mod tests {
     }
 
     #[test]
+    fn json_is_found_among_warnings() {
+        let scratch = tempfile::tempdir().unwrap();
+        let wanted = wanted(scratch.path(), None);
+        let printed = format!("DNS: no {{such}} file\n{PRINTED}\nbye\n");
+        assert_eq!(Oha.read(&printed, &wanted).unwrap().operations, 1_999);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_said() {
+        let scratch = tempfile::tempdir().unwrap();
+        let wanted = wanted(scratch.path(), None);
+        let says = |printed: &str| Oha.read(printed, &wanted).unwrap_err().to_string();
+        // Its text form.
+        let text = says("Summary:\n  Success rate:\t100.00%\n");
+        assert!(
+            text.contains("JSON") && text.contains("Success rate"),
+            "{text}"
+        );
+        let text = says(&PRINTED.replace("statusCodeDistribution", "codes"));
+        assert!(text.contains("`statusCodeDistribution`"), "{text}");
+        let text = says(&PRINTED.replace("p99.9\"", "p999\""));
+        assert!(text.contains("percentiles"), "{text}");
+        // With no answer at all it has no percentiles.
+        let refused = r#"{"summary":{"total":1.0,"slowest":null},"latencyPercentiles":{"p10":null},
+            "statusCodeDistribution":{},"errorDistribution":{"connection refused":7}}"#;
+        let found = Oha.read(refused, &wanted).unwrap();
+        assert_eq!((found.operations, found.latency.is_none()), (0, true));
+        assert_eq!(found.errors["connection refused"], 7);
+    }
+
+    #[test]
     fn a_rate_asks_for_latency_from_the_intended_time() {
         let scratch = tempfile::tempdir().unwrap();
         let command = Oha

@@ -138,6 +138,30 @@ SQL statistics:
     }
 
     #[test]
+    fn an_oltp_run_at_a_rate_is_read_whole() {
+        let scratch = tempfile::tempdir().unwrap();
+        let printed = include_str!("../../fixtures/load_tools/sysbench-1.0.20-oltp_read_write.txt");
+        let found = Sysbench
+            .read(printed, &wanted(scratch.path(), Some(20.0)))
+            .unwrap();
+        assert_eq!(found.operations, 34);
+        assert_eq!(found.wall, Some(Duration::from_secs_f64(2.0055)));
+        let latency = found.latency.unwrap();
+        assert_eq!((latency.len(), latency.max() / 1_000_000), (34, 161));
+        assert!(found.errors.is_empty(), "{:?}", found.errors);
+    }
+
+    #[test]
+    fn without_its_histogram_it_is_not_understood() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (_, rest) = PRINTED.split_once("General").unwrap();
+        let error = Sysbench
+            .read(rest, &wanted(scratch.path(), None))
+            .unwrap_err();
+        assert!(error.to_string().contains("histogram"), "{error}");
+    }
+
+    #[test]
     fn our_window_replaces_the_users() {
         let scratch = tempfile::tempdir().unwrap();
         let command = Sysbench
