@@ -4,7 +4,7 @@ mod evidence;
 
 use std::fmt::Write as _;
 
-use super::words::{date, grouped, grouped_f, time};
+use super::words::{date, errors, grouped, grouped_f, time};
 use crate::{
     metric::Metric,
     record::{Calibration, Ended, Record},
@@ -70,16 +70,7 @@ fn write(record: &Record, to: &mut String) -> std::fmt::Result {
     writeln!(to, "\n**Overhead** (above zero is worse):\n")?;
     overheads(to, &judgement.metrics)?;
     for class in &judgement.errors {
-        let verdict = if class.fails {
-            "FAIL"
-        } else {
-            "no significant rise"
-        };
-        writeln!(
-            to,
-            "- Errors `{}`: {} bare, {} guarded (p = {:.3}): {verdict}",
-            class.class, class.bare, class.guarded, class.p
-        )?;
+        writeln!(to, "- Errors {}", errors(class))?;
     }
     if judgement.errors.is_empty() {
         writeln!(to, "- Errors: none in either arm")?;

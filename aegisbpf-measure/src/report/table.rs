@@ -2,6 +2,7 @@
 
 use std::{fmt::Write, time::Duration};
 
+use super::words;
 use crate::{
     metric::Metric,
     record::Record,
@@ -48,8 +49,8 @@ pub fn verdict_block(record: &Record) -> String {
         text,
         "  {quads} quads; enforcer: {hits} hits, {blocks} blocks, {events} events, {drops} dropped"
     );
-    for error in &judgement.errors {
-        let _ = writeln!(text, "  errors: {error:?}");
+    for class in &judgement.errors {
+        let _ = writeln!(text, "  errors {}", words::errors(class));
     }
     let _ = writeln!(text, "  {}", judgement.sentence());
     text

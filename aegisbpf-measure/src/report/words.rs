@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, time::Duration};
 
-use crate::{metric::Metric, workload::Kind};
+use crate::{errors::ErrorClass, metric::Metric, workload::Kind};
 
 pub(super) fn time(ns: f64) -> String {
     match ns {
@@ -156,6 +156,19 @@ pub(super) fn budget(budget: Duration) -> String {
 /// Megabytes of 10⁶ bytes.
 pub(super) fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+/// A class of errors, and what came of it.
+pub(super) fn errors(class: &ErrorClass) -> String {
+    let verdict = if class.fails {
+        "FAIL"
+    } else {
+        "no significant rise"
+    };
+    format!(
+        "`{}`: {} bare, {} guarded (p = {:.3}): {verdict}",
+        class.class, class.bare, class.guarded, class.p
+    )
 }
 
 /// Text in one line.
