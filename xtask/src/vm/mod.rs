@@ -83,6 +83,9 @@ pub(crate) struct Args {
     /// Build in release mode
     #[arg(long)]
     release: bool,
+    /// Begin each line of what the guest writes with the seconds since the start
+    #[arg(long)]
+    times: bool,
     /// A program of the host, or guest:PATH for one that the guest has; and its arguments
     #[arg(last = true, value_name = "COMMAND", required_unless_present = "test")]
     command: Vec<String>,
@@ -263,6 +266,7 @@ impl Args {
             timeout: Duration::from_secs(self.timeout),
             image: None,
             is_verbose: false,
+            has_times: self.times,
         }
     }
 }

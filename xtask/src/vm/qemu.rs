@@ -27,6 +27,8 @@ pub(crate) struct Machine {
     pub(crate) image: Option<PathBuf>,
     /// The kernel tells all on its console, which takes it a second or two.
     pub(crate) is_verbose: bool,
+    /// Each line of the guest begins with the seconds since the start.
+    pub(crate) has_times: bool,
 }
 
 /// How a run ended.
@@ -67,7 +69,8 @@ impl Machine {
             .spawn()
             .attempt("starting", &qemu)?;
         let stdout = child.stdout.take();
-        let stream = thread::spawn(move || stdout.map(stream));
+        let times = self.has_times.then(Times::from_now);
+        let stream = thread::spawn(move || stdout.map(|from| stream(from, io::stdout(), times)));
         let in_time = wait(&mut child, self.timeout).attempt("waiting for", &qemu)?;
         // The pipe is closed by now, so this ends; a closed stdout of ours is no reason to fail.
         let _ = stream.join();
@@ -115,7 +118,7 @@ impl Machine {
             "none",
             "-no-reboot",
         ]);
-        add(&["-cpu", "max", "-m", &format!("{}M", self.memory_mib)]);
+        add(&["-cpu", self.cpu(), "-m", &format!("{}M", self.memory_mib)]);
         add(&["-smp", &self.smp.to_string()]);
         if self.icount {
             add(&[
@@ -151,6 +154,12 @@ impl Machine {
         arguments
     }
 
+    /// All that QEMU can do. Where nothing is counted, without what makes the kernel copy and clear memory by `rep movsb`, of
+    /// which each byte costs as much as a word would.
+    fn cpu(&self) -> &'static str {
+        if self.icount { "max" } else { "max,-erms" }
+    }
+
     fn command_line(&self) -> String {
         let level = if self.is_verbose {
             "loglevel=7"
@@ -172,14 +181,42 @@ impl Machine {
 }
 
 /// Copies as it comes; `io::copy` would hold back what has no newline yet.
-fn stream(mut from: impl Read) {
+fn stream(mut from: impl Read, mut to: impl Write, mut times: Option<Times>) {
     let mut buffer = [0; 8 << 10];
-    let mut stdout = io::stdout().lock();
     while let Ok(length @ 1..) = from.read(&mut buffer) {
+        let text = &buffer[..length];
+        let written = match &mut times {
+            Some(times) => times.write(text, &mut to),
+            None => to.write_all(text),
+        };
         // Goes on reading when nobody listens any more: a full pipe would stop the guest.
-        let _ = stdout
-            .write_all(&buffer[..length])
-            .and_then(|()| stdout.flush());
+        let _ = written.and_then(|()| to.flush());
+    }
+}
+
+/// Says when each line began: of a test that is when the test did, since its name comes first.
+struct Times {
+    start: Instant,
+    in_line: bool,
+}
+
+impl Times {
+    fn from_now() -> Self {
+        Self {
+            start: Instant::now(),
+            in_line: false,
+        }
+    }
+
+    fn write(&mut self, text: &[u8], to: &mut impl Write) -> io::Result<()> {
+        for line in text.split_inclusive(|&byte| byte == b'\n') {
+            if !self.in_line {
+                write!(to, "{:7.1} ", self.start.elapsed().as_secs_f64())?;
+            }
+            self.in_line = !line.ends_with(b"\n");
+            to.write_all(line)?;
+        }
+        Ok(())
     }
 }
 
@@ -248,6 +285,7 @@ mod tests {
             icount: false,
             image: None,
             is_verbose: false,
+            has_times: false,
             lsm: None,
             append: Vec::new(),
             timeout: Duration::from_secs(1),
@@ -271,6 +309,7 @@ mod tests {
         assert!(line.find("file=/r,,1").unwrap() < line.find("file=/e").unwrap());
         assert!(line.contains("-accel tcg -serial"));
         assert!(!line.contains("icount"));
+        assert!(line.contains("-cpu max,-erms "));
     }
 
     #[test]
@@ -282,6 +321,10 @@ mod tests {
         assert!(line.contains("-accel tcg,thread=single -icount shift=0,sleep=off"));
         assert!(line.contains("clocksource=tsc tsc=reliable"));
         assert!(line.contains("cryptomgr.notests=1"));
+        assert!(
+            line.contains("-cpu max -m"),
+            "figures of before would not do"
+        );
     }
 
     #[test]
@@ -292,6 +335,35 @@ mod tests {
             ..machine()
         };
         assert!(machine.command_line().ends_with("lsm=lockdown,yama a=1 b"));
+    }
+
+    /// Gives what it holds one byte at a time.
+    struct Drops<'a>(&'a [u8]);
+
+    impl Read for Drops<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let length = buffer.len().min(1);
+            self.0.read(&mut buffer[..length])
+        }
+    }
+
+    #[test]
+    fn each_line_is_timed_once_however_it_comes() {
+        let text = "test a ... ok\n\ntest b ... ";
+        let streamed = |from: &mut dyn Read, times| {
+            let mut to = Vec::new();
+            stream(from, &mut to, times);
+            String::from_utf8(to).unwrap()
+        };
+        assert_eq!(streamed(&mut text.as_bytes(), None), text);
+        let (mut whole, mut drops) = (text.as_bytes(), Drops(text.as_bytes()));
+        for from in [&mut whole as &mut dyn Read, &mut drops] {
+            let timed = streamed(from, Some(Times::from_now()));
+            let (times, lines): (Vec<_>, Vec<_>) =
+                timed.lines().map(|line| line.split_at(8)).unzip();
+            assert_eq!(lines, text.lines().collect::<Vec<_>>());
+            assert!(times.iter().all(|time| time.trim().parse::<f64>().is_ok()));
+        }
     }
 
     #[test]
