@@ -1,4 +1,7 @@
 //! Have cargo build what is to run inside, and learn from its messages where it is.
+//!
+//! A single target is asked for out of the whole workspace: asked for its package alone, cargo would leave out features that
+//! only others need of a dependency, and so build half of the dependencies a second time for each package.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -63,12 +66,12 @@ pub(crate) struct Built {
 impl Test {
     pub(crate) fn build(&self, release: bool) -> Result<Built> {
         let target = match self.target.as_deref() {
-            None => vec![],
-            Some("lib") => vec!["--lib"],
-            Some(name) => vec!["--test", name],
+            None => vec!["--package", &self.package],
+            Some("lib") => vec!["--package", &self.package, "--lib"],
+            Some(name) => vec!["--workspace", "--test", name],
         };
-        let arguments = [&["test", "--no-run", "--package", &self.package], &*target].concat();
-        let built = cargo(&arguments, release)?;
+        let arguments = [&["test", "--no-run"], &*target].concat();
+        let built = cargo(&arguments, &self.package, release)?;
         if built.tests.is_empty() {
             return Err(Error::NotBuilt {
                 wanted: "test program".into(),
@@ -88,8 +91,8 @@ impl Binary {
     }
 
     pub(crate) fn build(&self, release: bool) -> Result<PathBuf> {
-        let arguments = ["build", "--package", &self.package, "--bin", &self.name];
-        let built = cargo(&arguments, release)?;
+        let arguments = ["build", "--workspace", "--bin", &self.name];
+        let built = cargo(&arguments, &self.package, release)?;
         let found = built
             .binaries
             .into_iter()
@@ -103,7 +106,8 @@ impl Binary {
 
 /// Builds what cargo calls an example, optimised.
 pub(crate) fn example(package: &str, name: &str) -> Result<PathBuf> {
-    let built = cargo(&["build", "--package", package, "--example", name], true)?;
+    let arguments = ["build", "--workspace", "--example", name];
+    let built = cargo(&arguments, package, true)?;
     built
         .binaries
         .into_iter()
@@ -118,6 +122,7 @@ pub(crate) fn example(package: &str, name: &str) -> Result<PathBuf> {
 #[derive(Deserialize)]
 struct Message {
     reason: String,
+    package_id: Option<String>,
     executable: Option<PathBuf>,
     manifest_path: Option<PathBuf>,
     profile: Option<Profile>,
@@ -128,7 +133,8 @@ struct Profile {
     test: bool,
 }
 
-fn cargo(arguments: &[&str], release: bool) -> Result<Built> {
+/// The programs of `package` among what is built.
+fn cargo(arguments: &[&str], package: &str, release: bool) -> Result<Built> {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(&program);
     command
@@ -144,25 +150,28 @@ fn cargo(arguments: &[&str], release: bool) -> Result<Built> {
             stderr: String::new(), // shown already
         });
     }
-    read(&String::from_utf8_lossy(&output.stdout))
+    read(&String::from_utf8_lossy(&output.stdout), package)
 }
 
-fn read(messages: &str) -> Result<Built> {
+fn read(messages: &str, package: &str) -> Result<Built> {
     let mut built = Built::default();
     for line in messages.lines().filter(|line| line.starts_with('{')) {
         let message: Message = serde_json::from_str(line).map_err(Error::CargoMessage)?;
         let Some(executable) = message.executable else {
             continue;
         };
-        if message.reason != "compiler-artifact" {
+        let is_ours = message
+            .package_id
+            .is_some_and(|id| package_name(&id) == package);
+        if message.reason != "compiler-artifact" || !is_ours {
             continue;
         }
-        if let Some(package) = message
+        if let Some(directory) = message
             .manifest_path
             .as_ref()
             .and_then(|path| path.parent())
         {
-            built.directory = package.to_owned();
+            built.directory = directory.to_owned();
         }
         if message.profile.is_some_and(|profile| profile.test) {
             built.tests.push(executable);
@@ -173,6 +182,15 @@ fn read(messages: &str) -> Result<Built> {
     Ok(built)
 }
 
+/// Out of `path+file:///directory#name@version`, where the name is left out if it is the directory's.
+fn package_name(id: &str) -> &str {
+    let (path, version) = id.rsplit_once('#').unwrap_or(("", id));
+    match version.split_once('@') {
+        Some((name, _)) => name,
+        None => path.rsplit('/').next().unwrap_or_default(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,15 +198,23 @@ mod tests {
     #[test]
     fn tests_and_programs_are_told_apart() {
         let messages = r#"
-{"reason":"compiler-artifact","manifest_path":"/w/p/Cargo.toml","profile":{"test":false},"executable":null}
-{"reason":"compiler-artifact","manifest_path":"/w/p/Cargo.toml","profile":{"test":false},"executable":"/t/p"}
-{"reason":"compiler-artifact","manifest_path":"/w/p/Cargo.toml","profile":{"test":true},"executable":"/t/deps/x-1"}
+{"reason":"compiler-artifact","package_id":"path+file:///w/p#0.1.0","manifest_path":"/w/p/Cargo.toml","profile":{"test":false},"executable":null}
+{"reason":"compiler-artifact","package_id":"path+file:///w/p#0.1.0","manifest_path":"/w/p/Cargo.toml","profile":{"test":false},"executable":"/t/p"}
+{"reason":"compiler-artifact","package_id":"path+file:///w/p#0.1.0","manifest_path":"/w/p/Cargo.toml","profile":{"test":true},"executable":"/t/deps/x-1"}
+{"reason":"compiler-artifact","package_id":"path+file:///w/q#0.1.0","manifest_path":"/w/q/Cargo.toml","profile":{"test":true},"executable":"/t/deps/x-2"}
 {"reason":"build-finished","success":true}
 "#;
-        let built = read(messages).unwrap();
+        let built = read(messages, "p").unwrap();
         assert_eq!(built.tests, [PathBuf::from("/t/deps/x-1")]);
         assert_eq!(built.binaries, [PathBuf::from("/t/p")]);
         assert_eq!(built.directory, PathBuf::from("/w/p"));
+    }
+
+    #[test]
+    fn a_package_is_named_with_its_version_or_by_its_directory() {
+        assert_eq!(package_name("path+file:///w/x#p@0.1.0"), "p");
+        assert_eq!(package_name("path+file:///w/p#0.1.0"), "p");
+        assert_eq!(package_name("registry+https://index#aya@0.14.0"), "aya");
     }
 
     #[test]
