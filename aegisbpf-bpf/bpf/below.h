@@ -196,7 +196,7 @@ static __noinline int on_rmdir_below(struct inode *dir, struct dentry *dentry)
 
 static __always_inline int lsm_inode_rmdir_below(struct inode *dir, struct dentry *dentry)
 {
-	if (!may_watch(dir->i_ino) && !may_be_below(dentry->d_inode, dentry))
+	if (!may_watch(dir) && !may_be_below(dentry->d_inode, dentry))
 		return 0;
 	return on_rmdir_below(dir, dentry);
 }
@@ -212,7 +212,7 @@ static __noinline int on_link_below(struct dentry *old, struct inode *dir, struc
 	if (current_slot(&slot))
 		return 0;
 	decide_both_below(&a, old, new, &d);
-	if (d.kind == DECISION_ALLOW && may_watch(dir->i_ino))
+	if (d.kind == DECISION_ALLOW && may_watch(dir))
 		decide_name(watched(slot, new, dir), &d);
 	a.key.ino = old->d_inode->i_ino;
 	a.key.dev = old->d_inode->i_sb->s_dev;
@@ -220,7 +220,7 @@ static __noinline int on_link_below(struct dentry *old, struct inode *dir, struc
 		asm volatile("" ::: "memory");
 		return -EPERM;
 	}
-	name = may_watch(old->d_parent->d_inode->i_ino) ? watched(slot, old, old->d_parent->d_inode) : 0;
+	name = may_watch(old->d_parent->d_inode) ? watched(slot, old, old->d_parent->d_inode) : 0;
 	if (WATCHED_KIND(name) & NAME_OBJECT)
 		make_sticky(old->d_inode);
 	return 0;
@@ -228,7 +228,7 @@ static __noinline int on_link_below(struct dentry *old, struct inode *dir, struc
 
 static __always_inline int lsm_inode_link_below(struct dentry *old, struct inode *dir, struct dentry *new)
 {
-	if (!may_watch(dir->i_ino) && !may_be_below(old->d_inode, old) && !may_be_below(dir, new->d_parent))
+	if (!may_watch(dir) && !may_be_below(old->d_inode, old) && !may_be_below(dir, new->d_parent))
 		return 0;
 	return on_link_below(old, dir, new);
 }
@@ -252,7 +252,7 @@ static __noinline int on_create_below(struct inode *dir, struct dentry *dentry)
 
 static __always_inline int lsm_inode_create_below(struct inode *dir, struct dentry *dentry)
 {
-	if (!may_watch(dir->i_ino) && !may_be_below(dir, dentry->d_parent))
+	if (!may_watch(dir) && !may_be_below(dir, dentry->d_parent))
 		return 0;
 	return on_create_below(dir, dentry);
 }
@@ -284,7 +284,7 @@ static __always_inline int lsm_mount_below(struct path *at)
 	struct dentry *dentry = at->dentry;
 	u64 mnt = 0;
 
-	if (!may_be_below(dentry->d_inode, dentry) && !may_watch(dentry->d_parent->d_inode->i_ino))
+	if (!may_be_below(dentry->d_inode, dentry) && !may_watch(dentry->d_parent->d_inode))
 		return 0;
 	read_field(mnt, at->mnt);
 	return on_mount_below(dentry, mnt);

@@ -150,7 +150,7 @@ static __noinline u64 watched_now(struct dentry *dentry, struct inode *dir)
 {
 	u32 slot;
 
-	return may_watch(dir->i_ino) && !current_slot(&slot) ? watched(slot, dentry, dir) : 0;
+	return may_watch(dir) && !current_slot(&slot) ? watched(slot, dentry, dir) : 0;
 }
 
 static __noinline int on_rename(struct inode *old_dir, struct dentry *old, struct inode *new_dir, struct dentry *new)
@@ -211,7 +211,7 @@ static __noinline int on_rmdir(struct inode *dir, struct dentry *dentry)
 
 static __always_inline int lsm_inode_rmdir(struct inode *dir, struct dentry *dentry)
 {
-	if (!may_match(dentry->d_inode->i_ino) && !may_watch(dir->i_ino))
+	if (!may_match(dentry->d_inode->i_ino) && !may_watch(dir))
 		return 0;
 	return on_rmdir(dir, dentry);
 }
@@ -228,7 +228,7 @@ static __noinline int on_link(struct dentry *old, struct inode *dir, struct dent
 		return 0;
 	if (may_match(old->d_inode->i_ino))
 		decide_inode(old->d_inode, old, &key, &d);
-	if (d.kind == DECISION_ALLOW && may_watch(dir->i_ino)) {
+	if (d.kind == DECISION_ALLOW && may_watch(dir)) {
 		name = watched(slot, new, dir);
 		key.ino = old->d_inode->i_ino;
 		key.dev = old->d_inode->i_sb->s_dev;
@@ -239,7 +239,7 @@ static __noinline int on_link(struct dentry *old, struct inode *dir, struct dent
 		return -EPERM;
 	}
 	/* Pending, and at its watched name: from now on it will be open by another one too. */
-	name = may_watch(old->d_parent->d_inode->i_ino) ? watched(slot, old, old->d_parent->d_inode) : 0;
+	name = may_watch(old->d_parent->d_inode) ? watched(slot, old, old->d_parent->d_inode) : 0;
 	if (WATCHED_KIND(name) & NAME_OBJECT)
 		make_sticky(old->d_inode);
 	return 0;
@@ -248,7 +248,7 @@ static __noinline int on_link(struct dentry *old, struct inode *dir, struct dent
 static __always_inline int lsm_inode_link(struct dentry *old, struct inode *dir, struct dentry *new)
 {
 	if (!(filter_byte(old->d_inode->i_ino) & (FILTER_FILE | FILTER_BOUND)) &&
-	    !(filter_byte(dir->i_ino) & FILTER_NAME))
+	    !may_watch(dir))
 		return 0;
 	return on_link(old, dir, new);
 }
@@ -277,7 +277,7 @@ static __noinline int on_create(struct inode *dir, struct dentry *dentry)
 
 static __always_inline int lsm_inode_create(struct inode *dir, struct dentry *dentry)
 {
-	if (!may_watch(dir->i_ino))
+	if (!may_watch(dir))
 		return 0;
 	return on_create(dir, dentry);
 }
@@ -310,7 +310,7 @@ static __always_inline int lsm_mount(struct path *at)
 {
 	struct dentry *dentry = at->dentry;
 
-	if (!may_match(dentry->d_inode->i_ino) && !may_watch(dentry->d_parent->d_inode->i_ino))
+	if (!may_match(dentry->d_inode->i_ino) && !may_watch(dentry->d_parent->d_inode))
 		return 0;
 	return on_mount(dentry);
 }

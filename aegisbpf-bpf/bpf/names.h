@@ -12,10 +12,15 @@
 #define WATCHED_RULE(w) ((u32)(w))
 #define WATCHED_KIND(w) ((u32)((w) >> 32))
 
-/* Are names in the directory with this inode number watched, perhaps? */
-static __always_inline int may_watch(u64 ino)
+/* Are names in this directory watched, perhaps? Where the filter says no, nothing else is asked. */
+static __always_inline int may_watch(struct inode *dir)
 {
-	return filter_byte(ino) & FILTER_NAME;
+	u32 dev;
+
+	if (!(filter_byte(dir->i_ino) & FILTER_NAME))
+		return 0;
+	dev = dir->i_sb->s_dev;
+	return watched_devices[(dev ^ dev >> DEVICE_FOLD) & (DEVICE_SLOTS - 1)];
 }
 
 static __always_inline int may_be_bound(u64 ino)
@@ -35,7 +40,7 @@ static __noinline u64 watched(u32 slot, struct dentry *dentry, struct inode *dir
 	void *current;
 	long got;
 
-	if (!may_watch(dir->i_ino))
+	if (!may_watch(dir))
 		return 0;
 	key.ino = dir->i_ino;
 	key.dev = dir->i_sb->s_dev;
@@ -175,7 +180,7 @@ static __noinline int on_instantiate(struct dentry *dentry, struct inode *inode)
 
 static __always_inline int lsm_d_instantiate(struct dentry *dentry, struct inode *inode)
 {
-	if (!may_watch(dentry->d_parent->d_inode->i_ino))
+	if (!may_watch(dentry->d_parent->d_inode))
 		return 0;
 	return on_instantiate(dentry, inode);
 }

@@ -431,6 +431,11 @@ impl Table {
             .map(|(key, _)| key.ino)
     }
 
+    /// The devices of the directories in which names are watched.
+    pub(crate) fn devices_of_names(&self) -> impl Iterator<Item = u32> {
+        self.names().map(|(key, _)| key.dev)
+    }
+
     /// The filter bytes that these entries need.
     pub(crate) fn filter(&self) -> Vec<u8> {
         let file = match self.inos().count() {

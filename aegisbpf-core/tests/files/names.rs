@@ -106,6 +106,43 @@ pub(crate) fn what_does_not_exist_yet_is_denied_from_birth(stage: &mut Stage) {
     }
 }
 
+/// Which devices have watched names is told the programs anew with each policy: one that comes counts at once, one that goes
+/// takes none that stays with it.
+pub(crate) fn names_are_watched_on_the_devices_of_each_policy(stage: &mut Stage) {
+    let scenes: Vec<Scene> = super::file_systems()
+        .iter()
+        .map(|directory| Scene::below(directory))
+        .collect();
+    let later = |scene: &Scene| scene.path("later");
+    let only = |watched: &[usize]| {
+        for (n, scene) in scenes.iter().enumerate() {
+            let later = later(scene);
+            if watched.contains(&n) {
+                refused("create", &[&later]);
+            } else {
+                allowed("create", &[&later]);
+                fs::remove_file(&later).unwrap();
+            }
+        }
+    };
+    let rule = |n: usize| scenes[n].deny(&[&later(&scenes[n])]);
+    for n in 0..scenes.len() {
+        stage.enforce(&rule(n));
+        only(&[n]);
+    }
+    let last = scenes.len() - 1;
+    let mut watched = vec![last];
+    for n in 0..last {
+        stage.add(&rule(n));
+        watched.push(n);
+        only(&watched);
+    }
+    while let Some(n) = watched.pop() {
+        stage.remove(&rule(n));
+        only(&watched);
+    }
+}
+
 /// Short names and long ones are kept apart, and each is compared whole.
 pub(crate) fn a_name_of_any_length_is_watched(stage: &mut Stage) {
     let scene = Scene::new();
