@@ -4,18 +4,16 @@ use std::{
     fs::{self, File},
     net::UdpSocket,
     path::PathBuf,
-    process::Command,
 };
 
 use nix::sys::stat::{Mode, SFlag, mknod};
 use tempfile::TempDir;
 
-use crate::{Any, Subject, clock};
+use crate::{Any, Subject, clock, starts::Starter};
 
 const CALLS: usize = 101;
-const STARTS: usize = 60;
 
-/// A file that is denied, and with it a name that is watched, in a directory of its own; names in another; two sockets.
+/// A file that is denied, and with it a name that is watched, in a directory of its own; names in another; two sockets; who starts programs.
 pub(crate) struct Scene {
     _folders: [TempDir; 2],
     secret: PathBuf,
@@ -23,6 +21,7 @@ pub(crate) struct Scene {
     new: PathBuf,
     sender: UdpSocket,
     receiver: UdpSocket,
+    starter: Starter,
 }
 
 impl Scene {
@@ -42,6 +41,7 @@ impl Scene {
             new,
             sender,
             receiver,
+            starter: Starter::new()?,
         })
     }
 
@@ -112,7 +112,7 @@ pub(crate) fn subjects(scene: &Scene) -> Vec<Subject<'_>> {
         ),
         subject(
             "spawn, exec and exit, no rule about it",
-            Box::new(move || clock::least(STARTS, || Command::new("/bin/true").status())),
+            Box::new(move || scene.starter.start()),
         ),
     ]
 }

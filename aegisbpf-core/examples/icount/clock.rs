@@ -12,18 +12,20 @@ pub(crate) fn median<T, E: Into<Any>>(
     between(calls, call, || Ok::<_, Any>(()))
 }
 
-/// The least of so many calls: for long ones, in which ticks of the clock and the kernel's deferred work fall.
-pub(crate) fn least<T, E: Into<Any>>(
+/// What the fastest tenth of so many calls take at most: for long ones, in most of which ticks of the clock and the kernel's
+/// deferred work fall. (The least is whatever happened once.)
+pub(crate) fn tenth<T, E: Into<Any>>(
     calls: usize,
     mut call: impl FnMut() -> Result<T, E>,
 ) -> Result<f64, Any> {
-    let mut least = f64::MAX;
+    let mut times = Vec::with_capacity(calls);
     for _ in 0..calls {
         let start = Instant::now();
         drop(call().map_err(Into::into)?);
-        least = least.min(start.elapsed().as_nanos() as f64);
+        times.push(start.elapsed().as_nanos());
     }
-    Ok(least)
+    times.sort_unstable();
+    Ok(times[calls / 10] as f64)
 }
 
 /// The median, with something after each call that is not counted.

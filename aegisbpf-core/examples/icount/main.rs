@@ -2,7 +2,7 @@
 //! nothing, and with ours. Meaningful in a virtual machine that counts one nanosecond for each instruction, where
 //! `cargo xtask vm icount` runs it and makes a table of its rows.
 //!
-//! Each figure is the median of many repetitions, of long operations the least; the reading of the clock is in all of them and cancels in the
+//! Each figure is the median of many repetitions, of long operations the lowest tenth; the reading of the clock is in all of them and cancels in the
 //! differences. With `all` as an argument the rows that take minutes are there too, with `matches` those
 //! of matches alone.
 
@@ -11,6 +11,7 @@ mod clock;
 mod hits;
 mod network;
 mod opens;
+mod starts;
 
 use std::{
     error::Error,
@@ -71,6 +72,9 @@ fn main() -> Result<(), Any> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let Some((hits::ELSEWHERE, files)) = arguments.split_first().map(|(w, f)| (w.as_str(), f)) {
         return hits::serve(files);
+    }
+    if arguments.iter().any(|word| word == starts::STARTS) {
+        return starts::serve();
     }
     let (files, scene, sockets) = (
         opens::Files::new()?,

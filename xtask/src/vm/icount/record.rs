@@ -10,7 +10,7 @@ use super::{Error, rows::Row};
 const TOLERATED: f64 = 1.02;
 /// And this many instructions, where 2 % is less than what one boot differs from another.
 const REPEATABLE: f64 = 2.0;
-/// Or this share of a long operation: what a program start adds differed by 1,400 instructions of 1.1 million between two
+/// Or this share of a long operation: what a program start adds differed by 700 instructions of 1.1 million between two
 /// runs of the same code.
 const WANDERS: f64 = 0.005;
 /// What two processes do in turn depends on when each has its turn: events printed as JSON took 4,284 to 4,396 in four runs
