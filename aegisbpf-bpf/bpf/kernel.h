@@ -47,6 +47,9 @@
 /* include/linux/dcache.h: a file was opened by a handle, and nobody has looked yet where it lies */
 #define DCACHE_DISCONNECTED 0x20
 
+/* NR_OPEN_DEFAULT in include/linux/fdtable.h: so many descriptors every process has room for (BITS_PER_LONG). */
+#define NEAR_FDS 64
+
 #define RENAME_EXCHANGE 2
 #define S_IFMT 0170000
 #define S_IFDIR 0040000
@@ -104,11 +107,13 @@ struct file {
 } __core;
 
 struct fdtable {
+	u32 max_fds;
 	struct file **fd;
 } __core;
 
 struct files_struct {
 	struct fdtable *fdt;
+	struct file *fd_array[NEAR_FDS];
 } __core;
 
 struct mm_struct {

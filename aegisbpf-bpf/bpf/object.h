@@ -67,6 +67,36 @@ static __always_inline struct file *file_of(long fd)
 }
 
 /*
+ * The same by plain loads alone, for a descriptor among the first of a process that never had more: their array is part of a
+ * structure whose type the kernel knows, and it lets such fields be loaded one by one, though none by a number that the
+ * verifier does not know. Each helper saved is some 30 ns where returns are guarded against speculation. 0: not such
+ * a descriptor, or none at all.
+ */
+static __always_inline struct file *near_file(long fd)
+{
+	struct files_struct *files = bpf_get_current_task_btf()->files;
+
+	/* Else the kernel has moved the array to where it had room. */
+	if (files->fdt->max_fds > NEAR_FDS)
+		return 0;
+#define ONE(n) case n: return files->fd_array[n];
+#define EIGHT(n) ONE(n) ONE(n + 1) ONE(n + 2) ONE(n + 3) ONE(n + 4) ONE(n + 5) ONE(n + 6) ONE(n + 7)
+	switch (fd) {
+	EIGHT(0)
+	EIGHT(8)
+	EIGHT(16)
+	EIGHT(24)
+	EIGHT(32)
+	EIGHT(40)
+	EIGHT(48)
+	EIGHT(56)
+	}
+#undef EIGHT
+#undef ONE
+	return 0;
+}
+
+/*
  * Does a file system with this magic number keep the generation of an inode as long as the inode itself? Others
  * make one up whenever they read an inode, or have none. The ones that are kept only in memory never leave it.
  */

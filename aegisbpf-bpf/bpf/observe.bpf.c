@@ -8,32 +8,9 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-SEC("tracepoint/syscalls/sys_exit_open")
-int exit_open(struct sys_exit *ctx)
-{
-	return observe_opened(ctx->ret);
-}
-
+/* At the return of every system call that opens a file: they hand over the same. */
 SEC("tracepoint/syscalls/sys_exit_openat")
-int exit_openat(struct sys_exit *ctx)
-{
-	return observe_opened(ctx->ret);
-}
-
-SEC("tracepoint/syscalls/sys_exit_openat2")
-int exit_openat2(struct sys_exit *ctx)
-{
-	return observe_opened(ctx->ret);
-}
-
-SEC("tracepoint/syscalls/sys_exit_creat")
-int exit_creat(struct sys_exit *ctx)
-{
-	return observe_opened(ctx->ret);
-}
-
-SEC("tracepoint/syscalls/sys_exit_open_by_handle_at")
-int exit_open_by_handle_at(struct sys_exit *ctx)
+int exit_open(struct sys_exit *ctx)
 {
 	return observe_opened(ctx->ret);
 }
@@ -46,32 +23,8 @@ int process_exec(u64 *ctx)
 
 /* The same where the policy has rules about all below a directory. */
 
-SEC("tracepoint/syscalls/sys_exit_open")
-int exit_open_below(struct sys_exit *ctx)
-{
-	return observe_opened_below(ctx->ret);
-}
-
 SEC("tracepoint/syscalls/sys_exit_openat")
-int exit_openat_below(struct sys_exit *ctx)
-{
-	return observe_opened_below(ctx->ret);
-}
-
-SEC("tracepoint/syscalls/sys_exit_openat2")
-int exit_openat2_below(struct sys_exit *ctx)
-{
-	return observe_opened_below(ctx->ret);
-}
-
-SEC("tracepoint/syscalls/sys_exit_creat")
-int exit_creat_below(struct sys_exit *ctx)
-{
-	return observe_opened_below(ctx->ret);
-}
-
-SEC("tracepoint/syscalls/sys_exit_open_by_handle_at")
-int exit_open_by_handle_at_below(struct sys_exit *ctx)
+int exit_open_below(struct sys_exit *ctx)
 {
 	return observe_opened_below(ctx->ret);
 }

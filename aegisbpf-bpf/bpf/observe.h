@@ -83,13 +83,10 @@ static __always_inline int observe_file(struct file *file, u32 operation)
  * The file behind the descriptor that an open returned: its identity is the opened file's, whatever
  * the path said. A descriptor that was just returned lies within the array of descriptors, which only ever grows.
  */
-static __noinline int observe_opened(long fd)
+static __noinline int look_at_opened(long fd)
 {
-	struct file *file;
+	struct file *file = file_of(fd);
 
-	if (fd < 0)
-		return 0;
-	file = file_of(fd);
 	if (!file) {
 		note(HEALTH_FAULT_READ); /* another thread closed it meanwhile */
 		return 0;
@@ -97,19 +94,42 @@ static __noinline int observe_opened(long fd)
 	return observe_file(file, OPERATION_OPEN);
 }
 
-/* The same where the policy has rules about all below a directory: no byte tells that nothing is about the file. */
-static __noinline int observe_opened_below(long fd)
+/* The same where the policy has rules about all below a directory. */
+static __noinline int look_at_opened_below(long fd)
 {
-	struct file *file;
+	struct file *file = file_of(fd);
 
-	if (fd < 0)
-		return 0;
-	file = file_of(fd);
 	if (!file) {
 		note(HEALTH_FAULT_READ);
 		return 0;
 	}
 	return is_path_only(file) ? 0 : on_place(file, OPERATION_OPEN);
+}
+
+/* The no-match path: nothing but loads. */
+static __always_inline int observe_opened(long fd)
+{
+	struct file *file;
+
+	if (fd < 0)
+		return 0;
+	file = near_file(fd);
+	if (file && !may_match(file->f_inode->i_ino))
+		return 0;
+	return look_at_opened(fd);
+}
+
+/* And a byte for each directory above. */
+static __always_inline int observe_opened_below(long fd)
+{
+	struct file *file;
+
+	if (fd < 0)
+		return 0;
+	file = near_file(fd);
+	if (file && !may_open_below(file))
+		return 0;
+	return look_at_opened_below(fd);
 }
 
 static __always_inline int observe_executed_below(struct linux_binprm *bprm)

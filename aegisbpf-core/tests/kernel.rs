@@ -21,6 +21,7 @@ fn main() {
     if backends::is_a_part_of_a_fact() {
         return;
     }
+    backends::audit::give_up_inherited_descriptors();
     let mut arguments = Arguments::from_args();
     // One at a time: some count what the whole process holds.
     arguments.test_threads = Some(1);

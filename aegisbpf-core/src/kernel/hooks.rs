@@ -1,6 +1,6 @@
 //! Which programs each backend attaches, and where.
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::{borrow::Cow, collections::BTreeSet, sync::LazyLock};
 
 use crate::{backend::Backend, table::Need};
 
@@ -62,6 +62,22 @@ impl Hook {
     /// Does a policy with these needs call for it?
     pub(super) fn is_for(&self, needs: &BTreeSet<Need>) -> bool {
         needs.contains(&self.need) && !self.unless.is_some_and(|need| needs.contains(&need))
+    }
+
+    /// Its name among the links. One program may stand at many system calls, and has a link for each.
+    pub(super) fn link(&self) -> Cow<'static, str> {
+        match self.place {
+            Place::Syscall(point) => format!("{}-{point}", self.program).into(),
+            _ => self.program.into(),
+        }
+    }
+
+    /// What is told of its program, which is told once wherever it stands.
+    pub(super) fn programs_name(&self) -> String {
+        match self.place {
+            Place::Syscall(_) => "tracepoint/syscalls/sys_exit_open…".into(),
+            _ => self.name(),
+        }
     }
 
     /// As outputs name it.
@@ -256,53 +272,38 @@ const SOCK: &[Hook] = &[
     sock(SockAddr::SendMsg6, "sendmsg6", Need::Outward),
 ];
 
-const fn point(program: &'static str, place: Place) -> Hook {
-    flat(hook(program, place, Need::Files))
+/// Where a system call that opens a file returns.
+const fn opens(point: &'static str) -> Hook {
+    flat(hook("exit_open", Place::Syscall(point), Need::Files))
+}
+
+const fn opens_below(point: &'static str) -> Hook {
+    hook("exit_open_below", Place::Syscall(point), Need::Directories)
+}
+
+const fn perhaps(hook: Hook) -> Hook {
+    Hook {
+        optional: true,
+        ..hook
+    }
 }
 
 const TRACEPOINT: &[Hook] = &[
-    flat(optional(
-        "exit_open",
-        Place::Syscall("sys_exit_open"),
+    perhaps(opens("sys_exit_open")),
+    opens("sys_exit_openat"),
+    opens("sys_exit_openat2"),
+    perhaps(opens("sys_exit_creat")),
+    opens("sys_exit_open_by_handle_at"),
+    flat(hook(
+        "process_exec",
+        Place::Raw("sched_process_exec"),
         Need::Files,
     )),
-    point("exit_openat", Place::Syscall("sys_exit_openat")),
-    point("exit_openat2", Place::Syscall("sys_exit_openat2")),
-    flat(optional(
-        "exit_creat",
-        Place::Syscall("sys_exit_creat"),
-        Need::Files,
-    )),
-    point(
-        "exit_open_by_handle_at",
-        Place::Syscall("sys_exit_open_by_handle_at"),
-    ),
-    point("process_exec", Place::Raw("sched_process_exec")),
-    optional(
-        "exit_open_below",
-        Place::Syscall("sys_exit_open"),
-        Need::Directories,
-    ),
-    hook(
-        "exit_openat_below",
-        Place::Syscall("sys_exit_openat"),
-        Need::Directories,
-    ),
-    hook(
-        "exit_openat2_below",
-        Place::Syscall("sys_exit_openat2"),
-        Need::Directories,
-    ),
-    optional(
-        "exit_creat_below",
-        Place::Syscall("sys_exit_creat"),
-        Need::Directories,
-    ),
-    hook(
-        "exit_open_by_handle_at_below",
-        Place::Syscall("sys_exit_open_by_handle_at"),
-        Need::Directories,
-    ),
+    perhaps(opens_below("sys_exit_open")),
+    opens_below("sys_exit_openat"),
+    opens_below("sys_exit_openat2"),
+    perhaps(opens_below("sys_exit_creat")),
+    opens_below("sys_exit_open_by_handle_at"),
     hook(
         "process_exec_below",
         Place::Raw("sched_process_exec"),

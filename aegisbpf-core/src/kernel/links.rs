@@ -113,7 +113,7 @@ impl Links {
             Self::Pinned(directory) => {
                 let names = pins::names(directory);
                 all.iter()
-                    .filter(|hook| names.iter().any(|name| name == hook.program))
+                    .filter(|hook| names.iter().any(|name| **name == *hook.link()))
                     .copied()
                     .collect()
             }
@@ -133,7 +133,7 @@ impl Links {
                 };
                 link.into_fd()
                     .map_err(failed)?
-                    .pin(directory.join(hook.program))
+                    .pin(directory.join(&*hook.link()))
                     .map_err(|e| failed(e.into()))?;
             }
         }
@@ -162,7 +162,7 @@ impl Links {
             }
             Self::Pinned(directory) => {
                 for hook in hooks {
-                    let gone = PinnedLink::from_pin(directory.join(hook.program))
+                    let gone = PinnedLink::from_pin(directory.join(&*hook.link()))
                         .map_err(io::Error::other)
                         .and_then(PinnedLink::unpin)
                         .map_err(|e| Error::kernel(format!("detaching {}", hook.name()), e))?;

@@ -514,6 +514,43 @@ pub(crate) fn ten_thousand_rules_apply(backend: Backend) {
     assert_eq!(stats.hits(), 10);
 }
 
+const MANY: u64 = 200;
+const MANY_OPENS: &str = "AEGIS_TEST_MANY_OPENS";
+
+/// A process begins with room for 64 descriptors, in another place than the kernel takes for more.
+pub(crate) fn a_file_is_seen_whatever_its_descriptor(backend: Backend) {
+    let scene = Scene::new();
+    let aegis = attach(backend, scene.policy());
+    let room = Command::new(std::env::current_exe().unwrap())
+        .env(MANY_OPENS, &scene.secret)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&room.stdout), "64");
+    assert_eq!(aegis.stats().unwrap().hits(), MANY);
+}
+
+/// If this process is the one that the test above starts: says how many descriptors it had room for, and holds more.
+pub(crate) fn be_the_opener() -> bool {
+    let Some(path) = std::env::var_os(MANY_OPENS) else {
+        return false;
+    };
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let room = status.lines().find_map(|line| line.strip_prefix("FDSize:"));
+    let held: Vec<_> = (0..MANY)
+        .map(|_| std::fs::File::open(&path).unwrap())
+        .collect();
+    print!("{}", room.unwrap().trim());
+    drop(held);
+    true
+}
+
+/// A process has room for as many descriptors as the one that started it had; ours go on with what they need.
+pub(crate) fn give_up_inherited_descriptors() {
+    for inherited in 3..1024 {
+        let _ = nix::unistd::close(inherited); // most are none
+    }
+}
+
 pub(crate) fn hook_runs_are_counted_on_request_only(backend: Backend) {
     let scene = Scene::new();
     let mut aegis = attach(backend, scene.policy());

@@ -1,6 +1,6 @@
 //! The facts, by what they need.
 
-mod audit;
+pub(crate) mod audit;
 mod decide;
 mod enforce;
 mod exec;
@@ -109,6 +109,10 @@ pub(crate) const BOTH: &[(&str, Fact)] = &[
         subjects::seventy_thousand_threads_leave_nothing_behind,
     ),
     (
+        "a_file_is_seen_whatever_its_descriptor",
+        audit::a_file_is_seen_whatever_its_descriptor,
+    ),
+    (
         "hook_runs_are_counted_on_request_only",
         audit::hook_runs_are_counted_on_request_only,
     ),
@@ -124,7 +128,7 @@ pub(crate) const PROBED: &[(&str, &[(&str, Fact)])] = &[
 
 /// Another process that a fact needs, which is this program too: says whether it was one, and is done.
 pub(crate) fn is_a_part_of_a_fact() -> bool {
-    subjects::be_the_threads() || toggles::be_another_run()
+    subjects::be_the_threads() || audit::be_the_opener() || toggles::be_another_run()
 }
 
 /// What only tracepoints show.
