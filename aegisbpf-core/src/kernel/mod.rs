@@ -13,12 +13,14 @@ mod modify_return;
 mod object;
 pub(crate) mod pins;
 mod private_mount;
+mod probe;
 mod programs;
 mod runtime;
 #[doc(hidden)]
 pub mod selftest;
 pub mod support;
 mod syscall;
+mod types;
 
 pub(crate) use self::maps::Ring;
 pub(crate) use self::{

@@ -123,7 +123,8 @@ impl Modifier {
         };
         let code = function.instructions.as_slice();
         let load = |log: &mut [u8]| {
-            syscall::load_modify_return(code, &self.license, name, target, types, log)
+            let kind = syscall::Kind::MODIFY_RETURN;
+            syscall::load(kind, code, &self.license, name, target, Some(types), log)
         };
         load(&mut []).or_else(|refusal| {
             // Once more, to hear why. The end of what the verifier says is what matters.

@@ -7,7 +7,7 @@ use std::{
 
 use aegisbpf_bpf::names;
 use aya::{
-    Btf, Ebpf, EbpfLoader,
+    Ebpf, EbpfLoader,
     programs::{Program, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun},
 };
 use aya_obj::btf::BtfKind;
@@ -22,6 +22,7 @@ use super::{
     private_mount,
     programs::Programs,
     runtime,
+    types::Types,
 };
 use crate::{
     backend::Backend,
@@ -54,20 +55,24 @@ impl Loaded {
     ///
     /// # Errors
     /// [`Error::Unsupported`] if this kernel refuses, with what it said.
-    pub(crate) fn load(backend: Backend, sizes: Sizes) -> Result<Self> {
-        let btf = types(backend)?;
+    pub(super) fn load(backend: Backend, types: &Types, sizes: Sizes) -> Result<Self> {
+        types.require(backend)?;
         let bytes = object(backend);
         let refused = |source: crate::error::Source, what: &str| refusal(backend, what, source);
+        // (The loader has read the kernel's types for itself.)
         let mut ebpf = EbpfLoader::new()
-            .btf(Some(&btf))
             .map_max_entries(names::EVENTS, sizes.ring_buffer_bytes)
             .map_max_entries(names::TOTALS, sizes.rules)
             // Of the old and the new rules that have counters there, a policy has half.
             .map_max_entries(names::SIEVE, maps::sieve_rows(sizes.rules / 2))
             .load(bytes)
             .map_err(|e| refused(e.into(), "the object"))?;
-        let mut hooks = hooks::of(backend).to_vec();
-        hooks.retain(|hook| !(hook.optional && is_missing(hook, &btf)));
+        let mut hooks = Vec::new();
+        for hook in hooks::of(backend) {
+            if !(hook.optional && is_missing(hook, backend, types)?) {
+                hooks.push(*hook);
+            }
+        }
         for name in names::SERVANTS {
             let servant = in_object(&mut ebpf, name)?;
             <&mut RawTracePoint>::try_from(servant)
@@ -75,7 +80,7 @@ impl Loaded {
                 .map_err(|e| refused(e.into(), name))?;
         }
         if backend == Backend::ModifyReturn {
-            let beside = modify_return::load_all(bytes, &btf, &ebpf, &hooks)?;
+            let beside = modify_return::load_all(bytes, types.get(backend)?, &ebpf, &hooks)?;
             return Ok(Self {
                 programs: Programs::Object(ebpf, beside),
                 hooks,
@@ -100,15 +105,19 @@ impl Loaded {
             _ => true,
         };
         let now: Vec<Hook> = loaded.hooks.iter().copied().filter(is_usual).collect();
-        loaded.verify(&now, &btf)?;
+        loaded.verify(&now, types)?;
         Ok(loaded)
     }
 
     /// Has the kernel verify the programs of `hooks`, out of the object that this process loaded.
-    fn verify(&mut self, hooks: &[Hook], btf: &Btf) -> Result<()> {
+    fn verify(&mut self, hooks: &[Hook], types: &Types) -> Result<()> {
         for hook in hooks {
-            let verified = match (self.programs.get_mut(hook.program)?, hook.place) {
-                (Program::Lsm(lsm), Place::Lsm(name)) => lsm.load(name, btf),
+            let program = self.programs.get_mut(hook.program)?;
+            if program.fd().is_ok() {
+                continue; // it stands at another place, too
+            }
+            let verified = match (program, hook.place) {
+                (Program::Lsm(lsm), Place::Lsm(name)) => lsm.load(name, types.get(self.backend)?),
                 (Program::TracePoint(point), _) => point.load(),
                 (Program::RawTracePoint(point), _) => point.load(),
                 (Program::CgroupSockAddr(sock), _) => sock.load(),
@@ -129,7 +138,7 @@ impl Loaded {
         if late.is_empty() {
             return Ok(());
         }
-        self.verify(&late, &types(self.backend)?)
+        self.verify(&late, &Types::default())
     }
 
     /// Lets programs on sockets see those of one cgroup alone.
@@ -168,8 +177,8 @@ impl Loaded {
             map.pin(pins.map(name))
                 .map_err(|e| Error::kernel(format!("pinning the map {name}"), e))?;
         }
-        let names = self.hooks.iter().map(|hook| hook.program);
-        for name in names.chain(names::SERVANTS) {
+        let names: BTreeSet<_> = self.hooks.iter().map(|hook| hook.program).collect();
+        for name in names.into_iter().chain(names::SERVANTS) {
             self.programs
                 .get_mut(name)?
                 .pin(pins.program(name))
@@ -272,19 +281,18 @@ impl Loaded {
     /// If the kernel does not tell.
     pub(crate) fn runs(&self) -> Result<Vec<HookRuns>> {
         let attached = self.links.attached(&self.hooks);
-        self.hooks
-            .iter()
-            .filter_map(|hook| self.in_kernel(hook).map(|p| (hook, p)))
-            .map(|(hook, program)| {
-                let fd = program.fd().map_err(|e| Error::kernel(hook.name(), e))?;
-                let info = runtime::ProgramFdInfo::read(fd)?;
-                let tells = info.runs > 0 || attached.contains(hook);
-                Ok(tells.then(|| HookRuns {
-                    hook: hook.name(),
-                    runs: info.runs,
-                    nanos: info.nanos,
-                }))
-            })
+        let tells = |hook: &Hook| attached.iter().any(|other| other.program == hook.program);
+        let of = |(hook, program): (&Hook, &Program)| -> Result<Option<HookRuns>> {
+            let fd = program.fd().map_err(|e| Error::kernel(hook.name(), e))?;
+            let info = runtime::ProgramFdInfo::read(fd)?;
+            Ok((info.runs > 0 || tells(hook)).then(|| HookRuns {
+                hook: hook.programs_name(),
+                runs: info.runs,
+                nanos: info.nanos,
+            }))
+        };
+        self.in_kernel()
+            .map(of)
             .filter_map(Result::transpose)
             .collect()
     }
@@ -305,22 +313,29 @@ impl Loaded {
         self.told(|info| info.memory)
     }
 
-    /// The program of a hook, if the kernel has it already.
-    fn in_kernel(&self, hook: &Hook) -> Option<&Program> {
-        let program = self.programs.get(hook.program)?;
-        program.fd().is_ok().then_some(program)
+    /// The programs that the kernel has already, each once, with the first hook that it is for.
+    fn in_kernel(&self) -> impl Iterator<Item = (&Hook, &Program)> {
+        let is_first = |(i, hook): &(usize, &Hook)| {
+            !self.hooks[..*i]
+                .iter()
+                .any(|before| before.program == hook.program)
+        };
+        let hooks = self.hooks.iter().enumerate().filter(is_first);
+        hooks.filter_map(|(_, hook)| {
+            let program = self.programs.get(hook.program)?;
+            program.fd().is_ok().then_some((hook, program))
+        })
     }
 
     /// Something that the kernel tells of each program.
     fn told(&self, part: impl Fn(&runtime::ProgramFdInfo) -> u64) -> Result<Vec<(String, u64)>> {
-        self.hooks
-            .iter()
-            .filter_map(|hook| self.in_kernel(hook).map(|p| (hook, p)))
+        self.in_kernel()
             .map(|(hook, program)| {
                 let fd = program
                     .fd()
                     .map_err(|e| Error::kernel("asking about a program", e))?;
-                Ok((hook.name(), part(&runtime::ProgramFdInfo::read(fd)?)))
+                let info = runtime::ProgramFdInfo::read(fd)?;
+                Ok((hook.programs_name(), part(&info)))
             })
             .collect()
     }
@@ -337,26 +352,16 @@ impl Run for Loaded {
 }
 
 /// Has this kernel no such security hook? (A system call's tracepoint is looked for when it is attached.)
-fn is_missing(hook: &Hook, btf: &Btf) -> bool {
-    match hook.place {
-        Place::Lsm(name) => has_no_function(btf, &format!("bpf_lsm_{name}")),
-        Place::Modify(name) => has_no_function(btf, &format!("security_{name}")),
-        _ => false,
-    }
-}
-
-fn has_no_function(btf: &Btf, name: &str) -> bool {
-    btf.id_by_type_name_kind(name, BtfKind::Func).is_err()
-}
-
-fn types(backend: Backend) -> Result<Btf> {
-    Btf::from_sys_fs().map_err(|source| Error::Unsupported {
-        what: format!("loading the {backend} backend"),
-        reason: "the kernel's type information cannot be read at /sys/kernel/btf/vmlinux".into(),
-        remedy: "run a kernel built with CONFIG_DEBUG_INFO_BTF=y, as distributions' kernels are"
-            .into(),
-        source: Some(source.into()),
-    })
+fn is_missing(hook: &Hook, backend: Backend, types: &Types) -> Result<bool> {
+    let function = match hook.place {
+        Place::Lsm(name) => format!("bpf_lsm_{name}"),
+        Place::Modify(name) => format!("security_{name}"),
+        _ => return Ok(false),
+    };
+    let found = types
+        .get(backend)?
+        .id_by_type_name_kind(&function, BtfKind::Func);
+    Ok(found.is_err())
 }
 
 fn object(backend: Backend) -> &'static [u8] {
@@ -385,7 +390,7 @@ fn in_object<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program> {
     })
 }
 
-fn refusal(backend: Backend, what: &str, source: crate::error::Source) -> Error {
+pub(super) fn refusal(backend: Backend, what: &str, source: crate::error::Source) -> Error {
     let remedy = if nix::unistd::geteuid().is_root() {
         "`aegisbpf doctor` says what this host has"
     } else {

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::{
     object::{Loaded, Sizes},
-    private_mount,
+    private_mount, probe,
+    types::{self, Types},
 };
 use crate::{
     backend::{Backend, Mode},
@@ -17,7 +18,6 @@ use crate::{
 
 const LSM_LIST: &str = "/sys/kernel/security/lsm";
 const PREEMPT: &str = "/sys/kernel/debug/sched/preempt";
-const BTF: &str = "/sys/kernel/btf/vmlinux";
 const BPFFS: &str = "/sys/fs/bpf";
 /// For probes: small.
 const PROBE_SIZES: Sizes = Sizes {
@@ -55,12 +55,14 @@ pub struct Check {
 /// none and leaves nothing.
 #[must_use]
 pub fn checks() -> Vec<Check> {
+    let types = Types::default();
     let programs = [
-        backend(Backend::Lsm, "programs-lsm"),
-        backend(Backend::ModifyReturn, "programs-modify-return"),
-        backend(Backend::Tracepoint, "programs-tracepoint"),
-        backend(Backend::Sock, "programs-sock"),
-    ];
+        (Backend::Lsm, "programs-lsm"),
+        (Backend::ModifyReturn, "programs-modify-return"),
+        (Backend::Tracepoint, "programs-tracepoint"),
+        (Backend::Sock, "programs-sock"),
+    ]
+    .map(|(backend, name)| programs(backend, &types, name));
     let [security, modify, trace, sock] = programs.each_ref().map(|c| c.status == Status::Ok);
     let lsm = lsm();
     let security = security && lsm.status == Status::Ok;
@@ -129,26 +131,25 @@ pub(crate) fn choose(
     sizes: Sizes,
     only_network: bool,
 ) -> Result<(Backend, Loaded)> {
+    let types = &Types::default();
     match (wanted, mode) {
         (Some(Backend::Tracepoint), Mode::Enforce) => Err(audit_only()),
-        (Some(Backend::Tracepoint), Mode::Audit) => load(Backend::Tracepoint, sizes),
-        (Some(Backend::Lsm), _) => load_lsm(sizes),
-        (Some(Backend::ModifyReturn), _) => load(Backend::ModifyReturn, sizes),
-        (Some(Backend::Sock), _) => load(Backend::Sock, sizes),
+        (Some(Backend::Lsm), _) => load_lsm(types, sizes),
+        (Some(backend), _) => load(backend, types, sizes),
         // What the first had to say is what helps: it is the one that a reboot would give.
-        (None, Mode::Enforce) => load_lsm(sizes)
+        (None, Mode::Enforce) => load_lsm(types, sizes)
             .or_else(|lsm| {
-                let found = load(Backend::ModifyReturn, sizes).map_err(|_| lsm)?;
+                let found = load(Backend::ModifyReturn, types, sizes).map_err(|_| lsm)?;
                 never_skipped()?;
                 Ok(found)
             })
             .or_else(|refusal| match only_network {
-                true => load(Backend::Sock, sizes).map_err(|_| refusal),
+                true => load(Backend::Sock, types, sizes).map_err(|_| refusal),
                 false => Err(refusal),
             }),
-        (None, Mode::Audit) => load_lsm(sizes)
-            .or_else(|_| load(Backend::ModifyReturn, sizes))
-            .or_else(|_| load(Backend::Tracepoint, sizes)),
+        (None, Mode::Audit) => load_lsm(types, sizes)
+            .or_else(|_| load(Backend::ModifyReturn, types, sizes))
+            .or_else(|_| load(Backend::Tracepoint, types, sizes)),
     }
 }
 
@@ -229,7 +230,7 @@ pub(crate) fn audit_only() -> Error {
     }
 }
 
-fn load_lsm(sizes: Sizes) -> Result<(Backend, Loaded)> {
+fn load_lsm(types: &Types, sizes: Sizes) -> Result<(Backend, Loaded)> {
     let unsupported = |reason: String| Error::Unsupported {
         what: "using the lsm backend".into(),
         reason,
@@ -242,11 +243,12 @@ fn load_lsm(sizes: Sizes) -> Result<(Backend, Loaded)> {
             "the active LSM list ({list}) lacks bpf, so LSM programs would attach and never run"
         )));
     }
-    load(Backend::Lsm, sizes)
+    load(Backend::Lsm, types, sizes)
 }
 
-fn load(backend: Backend, sizes: Sizes) -> Result<(Backend, Loaded)> {
-    Loaded::load(backend, sizes).map(|loaded| (backend, loaded))
+fn load(backend: Backend, types: &Types, sizes: Sizes) -> Result<(Backend, Loaded)> {
+    probe::takes(backend, types)?;
+    Loaded::load(backend, types, sizes).map(|loaded| (backend, loaded))
 }
 
 /// The LSMs that are active, in their order, or why it is not known.
@@ -301,12 +303,15 @@ fn kernel() -> Check {
 }
 
 fn btf() -> Check {
-    match fs::metadata(BTF) {
-        Ok(meta) => ok("btf", format!("{BTF}, {} KiB", meta.len() / 1024)),
+    match fs::metadata(types::PLACE) {
+        Ok(meta) => ok(
+            "btf",
+            format!("{}, {} KiB", types::PLACE, meta.len() / 1024),
+        ),
         Err(e) => Check {
             name: "btf",
             status: Status::Fail,
-            found: format!("{BTF}: {e}"),
+            found: format!("{}: {e}", types::PLACE),
             remedy: "run a kernel built with CONFIG_DEBUG_INFO_BTF=y".into(),
         },
     }
@@ -354,8 +359,8 @@ fn lsm() -> Check {
     }
 }
 
-fn backend(backend: Backend, name: &'static str) -> Check {
-    match Loaded::load(backend, PROBE_SIZES) {
+fn programs(backend: Backend, types: &Types, name: &'static str) -> Check {
+    match Loaded::load(backend, types, PROBE_SIZES) {
         Ok(_) => ok(name, "the kernel takes them"),
         Err(e) => Check {
             name,

@@ -1,5 +1,6 @@
 //! The commands of bpf(2) that the loader library cannot give: loading a program of the type `modify_return`, with the
-//! types of its functions, and pinning it. The one place in this workspace that hands addresses to the kernel.
+//! types of its functions, and pinning it; and loading a program of a few instructions that no object has. The one place in
+//! this workspace that hands addresses to the kernel.
 
 use std::{
     ffi::CStr,
@@ -13,8 +14,17 @@ use bytemuck::{Pod, Zeroable};
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_BTF_LOAD: libc::c_long = 18;
-const BPF_PROG_TYPE_TRACING: u32 = 26;
-const BPF_MODIFY_RETURN: u32 = 26;
+
+/// Where a program is to run: its type, and the type of the place (include/uapi/linux/bpf.h).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kind(u32, u32);
+
+impl Kind {
+    /// At a security hook.
+    pub(super) const LSM: Self = Self(29, 27);
+    /// At a function that allows its result to be replaced.
+    pub(super) const MODIFY_RETURN: Self = Self(26, 26);
+}
 
 /// What the types of a program's functions are: a function that another one is handed (bpf_loop) must have one.
 #[derive(Clone, Copy)]
@@ -42,24 +52,25 @@ pub(super) fn load_types(types: &[u8]) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Loads a `modify_return` program for the kernel function whose type information has the number `target`. What the
-/// verifier says is written to `log`, if that is not empty, and ends with a zero.
+/// Loads a program for the kernel function whose type information has the number `target`. What the verifier says is
+/// written to `log`, if that is not empty, and ends with a zero.
 ///
 /// # Errors
 /// What the kernel says.
-pub(super) fn load_modify_return(
+pub(super) fn load(
+    kind: Kind,
     instructions: &[bpf_insn],
     license: &CStr,
     name: &str,
     target: u32,
-    functions: Functions<'_>,
+    functions: Option<Functions<'_>>,
     log: &mut [u8],
 ) -> io::Result<OwnedFd> {
     let mut prog_name = [0; 16];
     let length = name.len().min(prog_name.len() - 1);
     prog_name[..length].copy_from_slice(&name.as_bytes()[..length]);
-    let attributes = ProgLoad {
-        prog_type: BPF_PROG_TYPE_TRACING,
+    let mut attributes = ProgLoad {
+        prog_type: kind.0,
         insn_cnt: u32::try_from(instructions.len()).map_err(io::Error::other)?,
         insns: instructions.as_ptr().expose_provenance() as u64,
         license: license.as_ptr().expose_provenance() as u64,
@@ -71,14 +82,18 @@ pub(super) fn load_modify_return(
             log.as_mut_ptr().expose_provenance() as u64
         },
         prog_name,
-        expected_attach_type: BPF_MODIFY_RETURN,
+        expected_attach_type: kind.1,
         attach_btf_id: target,
-        prog_btf_fd: u32::try_from(functions.types.as_raw_fd()).map_err(io::Error::other)?,
-        func_info: functions.of.as_ptr().expose_provenance() as u64,
-        func_info_rec_size: u32::try_from(size_of::<bpf_func_info>()).map_err(io::Error::other)?,
-        func_info_cnt: u32::try_from(functions.of.len()).map_err(io::Error::other)?,
         ..Zeroable::zeroed()
     };
+    if let Some(functions) = functions {
+        let number = |n: usize| u32::try_from(n).map_err(io::Error::other);
+        attributes.prog_btf_fd =
+            u32::try_from(functions.types.as_raw_fd()).map_err(io::Error::other)?;
+        attributes.func_info = functions.of.as_ptr().expose_provenance() as u64;
+        attributes.func_info_rec_size = number(size_of::<bpf_func_info>())?;
+        attributes.func_info_cnt = number(functions.of.len())?;
+    }
     let fd = bpf(BPF_PROG_LOAD, &attributes)?;
     #[expect(unsafe_code, reason = "a descriptor from the kernel has no safe owner")]
     // SAFETY: the kernel has just made this descriptor for us; nothing else owns it.
