@@ -52,21 +52,22 @@ static __always_inline void decide_dentry_below(struct access *a, struct dentry 
 }
 
 /*
- * The same where something comes to bear another name as well: about the file, and then about its new name. One exempt from
- * the first rule may meet another there.
+ * The same where something comes to bear another name as well: about the file, then about its new place, and then about
+ * the name there (`w`, if `watched` knew it). One exempt from the first rule may meet another there. An exception for all
+ * below a directory holds for the names in it, too: they are asked about only where nothing was found before.
  */
-static __always_inline void decide_both_below(struct access *a, struct dentry *old, struct dentry *new,
+static __always_inline void decide_both_below(struct access *a, struct dentry *old, struct dentry *new, u64 w,
 					      struct decision *d)
 {
 	decide_dentry_below(a, old, 0, d);
-	a->exempt = (d->kind == DECISION_EXEMPT ? d->rule : 0) + unknown_zero;
-	if (d->kind != DECISION_ALLOW && !a->exempt)
+	d->exempt = unknown_zero;
+	set_aside(d);
+	if (d->kind != DECISION_ALLOW)
 		return;
 	decide_dentry_below(a, new, 0, d);
-	if (d->kind == DECISION_ALLOW && a->exempt) {
-		d->kind = DECISION_EXEMPT;
-		d->rule = a->exempt;
-	}
+	if (d->kind == DECISION_ALLOW)
+		decide_name(w, d);
+	take_up(d);
 }
 
 static __noinline int on_dentry_below(struct dentry *dentry, u64 mnt, u32 operation)
@@ -120,14 +121,12 @@ static __always_inline int lsm_mmap_file_below(u64 *ctx)
  * See judge_rename. What lies below may not leave, nothing may come to lie there, and the directory itself stays where it
  * is.
  */
-static __noinline int judge_rename_below(struct dentry *old, u64 from, struct dentry *new, u64 to)
+static __noinline int judge_rename_below(struct dentry *old, struct dentry *new, u64 name)
 {
 	struct access a = {};
 	struct decision d;
 
-	decide_both_below(&a, old, new, &d);
-	if (d.kind == DECISION_ALLOW && (to || WATCHED_KIND(from) == NAME_ANCESTOR))
-		decide_name(to ? to : from, &d);
+	decide_both_below(&a, old, new, name, &d);
 	if (carry_out(&d, &a.key, OPERATION_RENAME, new)) {
 		asm volatile("" ::: "memory");
 		return -EPERM;
@@ -145,7 +144,7 @@ static __noinline int on_rename_below(struct inode *old_dir, struct dentry *old,
 	u64 nothing = (u64)unknown_zero << 32 | unknown_zero;
 	u64 from = watched_now(old, old_dir) + nothing, to = watched_now(new, new_dir) + nothing;
 
-	if (judge_rename_below(old, from, new, to)) {
+	if (judge_rename_below(old, new, asked_name(from, to))) {
 		asm volatile("" ::: "memory");
 		return -EPERM;
 	}
@@ -211,9 +210,8 @@ static __noinline int on_link_below(struct dentry *old, struct inode *dir, struc
 
 	if (current_slot(&slot))
 		return 0;
-	decide_both_below(&a, old, new, &d);
-	if (d.kind == DECISION_ALLOW && may_watch(dir))
-		decide_name(watched(slot, new, dir), &d);
+	name = may_watch(dir) ? watched(slot, new, dir) : 0;
+	decide_both_below(&a, old, new, name, &d);
 	a.key.ino = old->d_inode->i_ino;
 	a.key.dev = old->d_inode->i_sb->s_dev;
 	if (carry_out(&d, &a.key, OPERATION_LINK, new)) {

@@ -34,6 +34,7 @@ struct decision {
 	u32 kind; /* enum decision_kind */
 	u32 rule;
 	u32 sample_every;
+	u32 exempt; /* of an access in several parts: the rule that one decided before is exempt from. See set_aside */
 };
 
 /* Every decision begins so: nothing is decided yet. Gives the slot of the current policy, or 0 for none at all. */
@@ -167,7 +168,7 @@ static __always_inline void decide(const struct object_key *key, u32 generation,
 
 #if FOLLOWS_NAMES
 /* The decision about a name that is watched, whether anything bears it or not: `w` is what `watched` said. */
-static __always_inline void decide_name(u64 w, struct decision *d)
+static __noinline void decide_name(u64 w, struct decision *d)
 {
 	const struct control *c;
 	void *current;

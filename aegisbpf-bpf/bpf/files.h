@@ -105,20 +105,50 @@ static __always_inline int lsm_mmap_file(u64 *ctx)
 }
 
 /*
+ * Of an access that has several parts: what stands against a part ends it, an exemption only counts if nothing stands
+ * against another one. So it is set aside before the next part is decided, and taken up after the last.
+ */
+static __always_inline void set_aside(struct decision *d)
+{
+	if (d->kind != DECISION_EXEMPT)
+		return;
+	d->kind = DECISION_ALLOW + unknown_zero;
+	d->exempt = d->rule;
+}
+
+static __always_inline void take_up(struct decision *d)
+{
+	if (d->kind != DECISION_ALLOW || !d->exempt)
+		return;
+	d->kind = DECISION_EXEMPT + unknown_zero;
+	d->rule = d->exempt;
+}
+
+/* Of the names of a rename, the one whose rule is asked: the new one or, if a directory on the way moves, the old one. */
+static __always_inline u64 asked_name(u64 from, u64 to)
+{
+	return to ? to : WATCHED_KIND(from) == NAME_ANCESTOR ? from : 0;
+}
+
+/*
  * A name moves. Called before it does, with both directories locked, and once for each direction of an exchange.
  * Refused if the file may not be moved, if the one in its place may not be removed, or if the new name is a denied
  * one's. If it is let through, what comes to bear a watched name is bound to its rule, and what leaves one stays bound.
  */
-static __noinline int judge_rename(struct dentry *old, u64 from, struct dentry *new, u64 to)
+static __noinline int judge_rename(struct dentry *old, struct dentry *new, u64 name)
 {
 	struct object_key key = { .kind = OBJECT_FILE };
 	struct decision d = { .kind = DECISION_ALLOW + unknown_zero };
 
 	decide_inode(old->d_inode, old, &key, &d);
-	if (d.kind != DECISION_DENY && !is_negative(new))
+	set_aside(&d);
+	if (d.kind == DECISION_ALLOW && !is_negative(new)) {
 		decide_inode(new->d_inode, new, &key, &d);
-	if (d.kind == DECISION_ALLOW && (to || WATCHED_KIND(from) == NAME_ANCESTOR))
-		decide_name(to ? to : from, &d);
+		set_aside(&d);
+	}
+	if (d.kind == DECISION_ALLOW)
+		decide_name(name, &d);
+	take_up(&d);
 	return carry_out(&d, &key, OPERATION_RENAME, new);
 }
 
@@ -157,7 +187,7 @@ static __noinline int on_rename(struct inode *old_dir, struct dentry *old, struc
 {
 	u64 from = watched_now(old, old_dir), to = watched_now(new, new_dir);
 
-	if (judge_rename(old, from, new, to)) {
+	if (judge_rename(old, new, asked_name(from, to))) {
 		asm volatile("" ::: "memory");
 		return -EPERM;
 	}
@@ -228,12 +258,14 @@ static __noinline int on_link(struct dentry *old, struct inode *dir, struct dent
 		return 0;
 	if (may_match(old->d_inode->i_ino))
 		decide_inode(old->d_inode, old, &key, &d);
+	set_aside(&d);
 	if (d.kind == DECISION_ALLOW && may_watch(dir)) {
 		name = watched(slot, new, dir);
 		key.ino = old->d_inode->i_ino;
 		key.dev = old->d_inode->i_sb->s_dev;
 		decide_name(name, &d);
 	}
+	take_up(&d);
 	if (carry_out(&d, &key, OPERATION_LINK, new)) {
 		asm volatile("" ::: "memory");
 		return -EPERM;

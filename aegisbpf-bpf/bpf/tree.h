@@ -198,7 +198,6 @@ struct access {
 	u32 slot;
 	u32 generation; /* as in an inode_key */
 	u32 bound; /* the rule that the object is bound to, if that is where they come from */
-	u32 exempt; /* the rule from which another half of the access is exempt */
 };
 
 static __noinline void judge_access(const struct control *c, const struct access *a, struct decision *d)

@@ -83,6 +83,18 @@ const FACTS: &[(&str, Fact)] = &[
         hooks::in_audit_mode_each_is_counted_and_none_refused,
     ),
     (
+        "in_audit_mode_a_denied_file_over_an_innocent_one_is_counted",
+        hooks::in_audit_mode_a_denied_file_over_an_innocent_one_is_counted,
+    ),
+    (
+        "an_exception_from_one_rule_is_none_from_another",
+        names::an_exception_from_one_rule_is_none_from_another,
+    ),
+    (
+        "more_files_than_can_be_remembered_are_counted",
+        names::more_files_than_can_be_remembered_are_counted,
+    ),
+    (
         "a_replaced_file_is_denied_like_the_first",
         names::a_replaced_file_is_denied_like_the_first,
     ),

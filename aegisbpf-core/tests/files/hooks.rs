@@ -126,3 +126,20 @@ pub(crate) fn in_audit_mode_each_is_counted_and_none_refused(stage: &mut Stage) 
     assert_eq!(act("open", &[&secret]), Err(Errno::ENOENT));
     assert_eq!(stage.counts().0 - after.0, 1);
 }
+
+/// Whatever else a rename meets: what stood against its first half is counted, once.
+pub(crate) fn in_audit_mode_a_denied_file_over_an_innocent_one_is_counted(stage: &mut Stage) {
+    let scene = Scene::new();
+    let secret = scene.secret();
+    for rule in [
+        format!("version=1\n[deny_inode]\n{}\n", scene.id(&secret)),
+        scene.deny(&[&secret]),
+    ] {
+        stage.audit(&rule);
+        let before = stage.counts();
+        allowed("rename", &[&secret, &scene.plain()]);
+        assert_eq!(stage.counts().0 - before.0, 1, "{rule}");
+        fs::rename(scene.plain(), &secret).unwrap();
+        fs::write(scene.plain(), "plain\n").unwrap();
+    }
+}

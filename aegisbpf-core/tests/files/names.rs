@@ -285,3 +285,63 @@ pub(crate) fn in_audit_mode_a_replaced_file_is_still_counted(stage: &mut Stage) 
     }
     assert_eq!(stage.counts().0 - before, 3);
 }
+
+/// One who is excepted from the rule about a file has no exception from another rule, by giving that file its name.
+pub(crate) fn an_exception_from_one_rule_is_none_from_another(stage: &mut Stage) {
+    let scene = Scene::new();
+    let (ours, denied) = (scene.secret(), scene.path("denied"));
+    let us = std::env::current_exe().unwrap();
+    let policy = |more: &str| {
+        format!(
+            "version=7\n[deny_path]\n{}\n{}\n[allow_exec]\n{} {}\n{more}",
+            ours.display(),
+            denied.display(),
+            us.display(),
+            ours.display()
+        )
+    };
+    let elsewhere = scene.path("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    // The second policy has the programs for directories in place of the others.
+    for more in [
+        String::new(),
+        format!("[deny_dir]\n{}\n", elsewhere.display()),
+    ] {
+        stage.enforce(&policy(&more));
+        allowed("open", &[&ours]);
+        for what in ["rename", "link"] {
+            refused(what, &[&ours, &denied]);
+        }
+        assert!(ours.exists() && !denied.exists());
+        let before = stage.counts().2;
+        allowed("rename", &[&ours, &scene.path("moved")]);
+        assert_eq!(stage.counts().2 - before, 1, "an exemption is counted");
+        fs::rename(scene.path("moved"), &ours).unwrap();
+    }
+}
+
+/// What the programs remember has an end. Beyond it a new file is open to all, which is counted, until there is room again.
+pub(crate) fn more_files_than_can_be_remembered_are_counted(stage: &mut Stage) {
+    /// The size of the map in the object.
+    const ROOM: usize = 1 << 13;
+    const BEYOND: u64 = 10;
+    let scene = Scene::new();
+    let (name, old) = (scene.secret(), |n: usize| scene.path(&format!("old{n}")));
+    fs::remove_file(&name).unwrap();
+    stage.enforce(&scene.deny(&[&name]));
+    for n in 0..ROOM {
+        fs::write(&name, "").unwrap();
+        fs::rename(&name, old(n)).unwrap();
+    }
+    let before = stage.health().fault_bound;
+    refused("open", &[&old(ROOM - 1)]);
+    for _ in 0..BEYOND {
+        fs::write(&name, "").unwrap();
+        allowed("open", &[&name]);
+        fs::remove_file(&name).unwrap();
+    }
+    assert_eq!(stage.health().fault_bound - before, BEYOND);
+    fs::remove_file(old(0)).unwrap();
+    fs::write(&name, "").unwrap();
+    refused("open", &[&name]);
+}
