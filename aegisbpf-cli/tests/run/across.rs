@@ -298,8 +298,16 @@ fn stats_tell_rule_file_cgroup_operation_memory_and_hooks() {
         stats["memory"]["process"].as_u64().unwrap() > 100_000,
         "{stats}"
     );
+    // One program may stand at several system calls; it is told once.
     let runs = stats["runs"].as_array().unwrap();
-    assert_eq!(runs.len(), stats["links"].as_array().unwrap().len());
+    for link in stats["links"].as_array().unwrap() {
+        let link = link.as_str().unwrap();
+        let is_its = |hook: &serde_json::Value| {
+            let hook = hook["hook"].as_str().unwrap();
+            link == hook || hook.strip_suffix('…').is_some_and(|h| link.starts_with(h))
+        };
+        assert_eq!(runs.iter().filter(|hook| is_its(hook)).count(), 1, "{link}");
+    }
     assert!(runs.iter().all(|hook| hook["seconds"] == 0.2), "{runs:?}");
 
     // The same for people; the lines that the workload report asks for are among them.

@@ -75,7 +75,7 @@ impl Hook {
     /// What is told of its program, which is told once wherever it stands.
     pub(super) fn programs_name(&self) -> String {
         match self.place {
-            Place::Syscall(_) => "tracepoint/syscalls/sys_exit_open…".into(),
+            Place::Syscall(_) => "tracepoint/syscalls/sys_exit_…".into(),
             _ => self.name(),
         }
     }
