@@ -9,7 +9,7 @@ const SIZES: [usize; 5] = [10, 100, 1_000, 10_000, 100_000];
 /// A policy of this size takes seconds: few rounds.
 const GREATEST: usize = 1_000_000;
 
-criterion_group!(benches, parse, render, look_up, lay_out);
+criterion_group!(benches, parse, read_lines, render, look_up, lay_out);
 criterion_main!(benches);
 
 fn parse(c: &mut Criterion) {
@@ -20,6 +20,19 @@ fn parse(c: &mut Criterion) {
         group.throughput(Throughput::Elements(rules as u64));
         group.bench_with_input(BenchmarkId::from_parameter(rules), &text, |b, text| {
             b.iter(|| Policy::parse(black_box(text), "bench.conf").expect("the text is valid"));
+        });
+    }
+}
+
+/// The first half of the above; what lies between the two is the price of lowering: what each entry means.
+fn read_lines(c: &mut Criterion) {
+    let mut group = c.benchmark_group("policy_lines");
+    group.sample_size(10);
+    for rules in SIZES.into_iter().chain([GREATEST]) {
+        let text = mixed(rules);
+        group.throughput(Throughput::Elements(rules as u64));
+        group.bench_with_input(BenchmarkId::from_parameter(rules), &text, |b, text| {
+            b.iter(|| Policy::count_entries(black_box(text)));
         });
     }
 }

@@ -93,6 +93,17 @@ impl Policy {
         Self::parse_with(bytes, file, &mut include::Nothing)
     }
 
+    /// How many entries a text has: the first half of [`Policy::parse`] alone, before anybody asks what an entry means.
+    /// For benchmarks of this project; no part of the stable API.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn count_entries(text: &str) -> usize {
+        let source = Arc::from("");
+        let mut problems = Problems::default();
+        let mut parser = parse::Parser::new(text, &source);
+        std::iter::from_fn(|| parser.next(&mut problems)).count()
+    }
+
     /// Reads a policy from the bytes of `file`, and what it includes with the help of `loader`.
     ///
     /// # Errors
