@@ -45,6 +45,15 @@ pub(super) struct Modifier {
 }
 
 impl Modifier {
+    /// Reads and relocates `bytes`, over the maps of `ebpf`, which was loaded from the same bytes and still has them. The
+    /// programs name them by descriptors: whoever takes the maps must keep them as long as programs are loaded.
+    ///
+    /// # Errors
+    /// If the object does not fit this kernel's types.
+    pub(super) fn over(bytes: &[u8], btf: &Btf, ebpf: &Ebpf) -> Result<Self> {
+        Self::new(bytes, btf, |name| ebpf.map(name).and_then(descriptor))
+    }
+
     /// Reads and relocates `bytes`. The programs share maps that are there already: `maps` has them by name.
     ///
     /// # Errors
@@ -144,17 +153,15 @@ impl Modifier {
     }
 }
 
-/// Loads the programs of `hooks` out of `bytes`, over the maps of `ebpf`, which was loaded from the same bytes.
+/// Loads the programs of `hooks`.
 ///
 /// # Errors
 /// [`Error::Unsupported`] if this kernel refuses, with what it said.
 pub(super) fn load_all(
-    bytes: &[u8],
+    modifier: &Modifier,
     btf: &Btf,
-    ebpf: &Ebpf,
     hooks: &[Hook],
 ) -> Result<BTreeMap<&'static str, Program>> {
-    let modifier = Modifier::new(bytes, btf, |name| ebpf.map(name).and_then(descriptor))?;
     let load = |place: &Path| -> Result<BTreeMap<&'static str, Program>> {
         let mut programs = BTreeMap::new();
         for hook in hooks {

@@ -17,7 +17,7 @@ use super::{
     hooks::{self, Hook, Place},
     links::{Link, Links},
     maps::{self, Run, Source},
-    modify_return,
+    modify_return::{self, Modifier},
     pins::Pins,
     private_mount,
     programs::Programs,
@@ -34,6 +34,8 @@ use crate::{
 /// A backend's programs, verified and in the kernel; attached or not.
 pub(crate) struct Loaded {
     programs: Programs,
+    /// What loads those that the loader library does not know; only where this process loaded the object.
+    modifier: Option<Modifier>,
     hooks: Vec<Hook>,
     links: Links,
     /// The directory of the cgroup that programs on sockets are attached to, unless it is the root.
@@ -79,18 +81,13 @@ impl Loaded {
                 .and_then(RawTracePoint::load)
                 .map_err(|e| refused(e.into(), name))?;
         }
-        if backend == Backend::ModifyReturn {
-            let beside = modify_return::load_all(bytes, types.get(backend)?, &ebpf, &hooks)?;
-            return Ok(Self {
-                programs: Programs::Object(ebpf, beside),
-                hooks,
-                links: Links::Held(Vec::new()),
-                scope: None,
-                backend,
-            });
-        }
+        let modifier = match backend {
+            Backend::ModifyReturn => Some(Modifier::over(bytes, types.get(backend)?, &ebpf)?),
+            _ => None,
+        };
         let mut loaded = Self {
             programs: Programs::Object(ebpf, BTreeMap::new()),
+            modifier,
             hooks,
             links: Links::Held(Vec::new()),
             scope: None,
@@ -111,7 +108,16 @@ impl Loaded {
 
     /// Has the kernel verify the programs of `hooks`, out of the object that this process loaded.
     fn verify(&mut self, hooks: &[Hook], types: &Types) -> Result<()> {
-        for hook in hooks {
+        let (modify, others): (Vec<Hook>, Vec<Hook>) = hooks
+            .iter()
+            .partition(|hook| matches!(hook.place, Place::Modify(_)));
+        if let (false, Some(modifier), Programs::Object(_, beside)) =
+            (modify.is_empty(), &self.modifier, &mut self.programs)
+        {
+            let types = types.get(self.backend)?;
+            beside.extend(modify_return::load_all(modifier, types, &modify)?);
+        }
+        for hook in &others {
             let program = self.programs.get_mut(hook.program)?;
             if program.fd().is_ok() {
                 continue; // it stands at another place, too
@@ -156,6 +162,7 @@ impl Loaded {
         hooks.retain(|hook| !hook.optional || pins.program(hook.program).exists());
         Ok(Self {
             programs: Programs::open(pins, &hooks)?,
+            modifier: None,
             hooks,
             links: Links::Pinned(pins.links()),
             scope,
