@@ -70,3 +70,17 @@ impl Fake {
 pub fn plan(workload: &str) -> Plan {
     Plan::new(workload, identity())
 }
+
+/// A comparison with a recorded run that ended so.
+#[cfg(test)]
+pub(crate) fn compared(verdict: crate::Verdict, sentence: &str) -> crate::baseline::Comparison {
+    crate::baseline::Comparison {
+        baseline: "web-fake.json".to_owned(),
+        recorded: 0,
+        enforcer: "fake 0".to_owned(),
+        refused: Vec::new(),
+        metrics: Vec::new(),
+        verdict,
+        sentence: sentence.to_owned(),
+    }
+}

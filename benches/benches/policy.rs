@@ -6,77 +6,70 @@ use aegisbpf_core::{Policy, resolve::resolve, selftest::lay_out as lay_out_polic
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 const SIZES: [usize; 5] = [10, 100, 1_000, 10_000, 100_000];
-/// A policy of this size takes seconds: few rounds.
-const GREATEST: usize = 1_000_000;
+/// A policy of the greatest size takes seconds: few rounds.
+const EVERY: [usize; 6] = [10, 100, 1_000, 10_000, 100_000, 1_000_000];
 
 criterion_group!(benches, parse, read_lines, render, look_up, lay_out);
 criterion_main!(benches);
 
 fn parse(c: &mut Criterion) {
-    let mut group = c.benchmark_group("policy_parse");
-    group.sample_size(10);
-    for rules in SIZES.into_iter().chain([GREATEST]) {
-        let text = mixed(rules);
-        group.throughput(Throughput::Elements(rules as u64));
-        group.bench_with_input(BenchmarkId::from_parameter(rules), &text, |b, text| {
-            b.iter(|| Policy::parse(black_box(text), "bench.conf").expect("the text is valid"));
-        });
-    }
+    by_size(c, "policy_parse", &EVERY, mixed, |text| {
+        Policy::parse(text, "bench.conf").expect("the text is valid")
+    });
 }
 
 /// The first half of the above; what lies between the two is the price of lowering: what each entry means.
 fn read_lines(c: &mut Criterion) {
-    let mut group = c.benchmark_group("policy_lines");
-    group.sample_size(10);
-    for rules in SIZES.into_iter().chain([GREATEST]) {
-        let text = mixed(rules);
-        group.throughput(Throughput::Elements(rules as u64));
-        group.bench_with_input(BenchmarkId::from_parameter(rules), &text, |b, text| {
-            b.iter(|| Policy::count_entries(black_box(text)));
-        });
-    }
+    by_size(c, "policy_lines", &EVERY, mixed, |text| {
+        Policy::count_entries(text)
+    });
 }
 
 fn render(c: &mut Criterion) {
-    let mut group = c.benchmark_group("policy_render");
-    group.sample_size(10);
-    for rules in SIZES.into_iter().chain([GREATEST]) {
-        let policy = policy(&mixed(rules));
-        group.throughput(Throughput::Elements(rules as u64));
-        group.bench_with_input(BenchmarkId::from_parameter(rules), &policy, |b, policy| {
-            b.iter(|| black_box(policy).to_string());
-        });
-    }
+    let make = |rules| policy(&mixed(rules));
+    by_size(c, "policy_render", &EVERY, make, Policy::to_string);
 }
 
 /// Every rule names a file that is there: the dearest case, since what is missing ends its look-up early.
 fn look_up(c: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a directory for temporary files");
-    let mut group = c.benchmark_group("policy_resolve");
-    group.sample_size(10);
-    for rules in SIZES {
-        let policy = policy(&files(folder.path(), rules));
-        group.throughput(Throughput::Elements(rules as u64));
-        group.bench_with_input(BenchmarkId::from_parameter(rules), &policy, |b, policy| {
-            b.iter(|| resolve(black_box(policy)).expect("all of it are files"));
-        });
-    }
+    let make = |rules| policy(&files(folder.path(), rules));
+    by_size(c, "policy_resolve", &SIZES, make, |policy| {
+        resolve(policy).expect("all of it are files")
+    });
 }
 
 /// From rules with their files to the table of map entries.
 fn lay_out(c: &mut Criterion) {
-    let mut group = c.benchmark_group("policy_table");
-    group.sample_size(10);
-    for rules in SIZES.into_iter().chain([GREATEST]) {
+    let make = |rules| {
         let mut text = String::from("version=1\n[deny_inode]\n");
         for n in 0..rules {
             let _ = writeln!(text, "8388609:{}", 1_000_000 + n);
         }
         let policy = policy(&text);
         let resolution = resolve(&policy).expect("identities need no look-up");
-        group.throughput(Throughput::Elements(rules as u64));
-        group.bench_function(BenchmarkId::from_parameter(rules), |b| {
-            b.iter(|| lay_out_policy(black_box(&policy), black_box(&resolution)));
+        (policy, resolution)
+    };
+    by_size(c, "policy_table", &EVERY, make, |(policy, resolution)| {
+        lay_out_policy(policy, resolution)
+    });
+}
+
+/// Times `run` on what `make` makes of each number of rules.
+fn by_size<I, O>(
+    c: &mut Criterion,
+    name: &str,
+    sizes: &[usize],
+    make: impl Fn(usize) -> I,
+    run: impl Fn(&I) -> O,
+) {
+    let mut group = c.benchmark_group(name);
+    group.sample_size(10);
+    for rules in sizes {
+        let input = make(*rules);
+        group.throughput(Throughput::Elements(*rules as u64));
+        group.bench_with_input(BenchmarkId::from_parameter(rules), &input, |b, input| {
+            b.iter(|| run(black_box(input)));
         });
     }
 }

@@ -2,7 +2,7 @@
 
 use aegisbpf_bpf::names;
 use aya::{
-    Btf, Ebpf, EbpfLoader,
+    Ebpf, EbpfLoader,
     maps::{Array, MapData},
     programs::{Lsm, ProgramError, TracePoint, lsm::LsmLinkId, trace_point::TracePointLinkId},
 };
@@ -11,6 +11,7 @@ use super::{
     heap, private_mount,
     runtime::{ProgramFdInfo, StatsSwitch},
     selftest::program,
+    types::Types,
 };
 use crate::{
     backend::Backend,
@@ -57,10 +58,9 @@ impl Dose {
 
     fn of(backend: Backend, name: &'static str, lookups: u32) -> Result<Self> {
         let failed = |e: aya::EbpfError| Error::kernel("loading the dose object", e);
-        let types =
-            Btf::from_sys_fs().map_err(|e| Error::kernel("reading the kernel's types", e))?;
+        Types::require(backend)?;
+        let types = Types::default();
         let mut loader = EbpfLoader::new();
-        loader.btf(Some(&types));
         let mut ebpf = if backend == Backend::Lsm {
             loader.load(aegisbpf_bpf::AEGIS).map_err(failed)?
         } else {
@@ -68,7 +68,7 @@ impl Dose {
             loader.load(aegisbpf_bpf::DOSE).map_err(failed)?
         };
         let loaded = if backend == Backend::Lsm {
-            program::<Lsm>(&mut ebpf, name)?.load("file_open", &types)
+            program::<Lsm>(&mut ebpf, name)?.load("file_open", types.get(backend)?)
         } else {
             program::<TracePoint>(&mut ebpf, name)?.load()
         };

@@ -102,13 +102,11 @@ const fn hook(program: &'static str, place: Place, need: Need) -> Hook {
     }
 }
 
-const fn optional(program: &'static str, place: Place, need: Need) -> Hook {
+/// A hook that the kernel may lack.
+const fn optional(hook: Hook) -> Hook {
     Hook {
-        program,
-        place,
-        need,
-        unless: None,
         optional: true,
+        ..hook
     }
 }
 
@@ -155,26 +153,18 @@ const LSM: &[Hook] = &[
     flat(lsm("mmap_file", "mmap_file", Need::Files)),
     flat(lsm("path_truncate", "path_truncate", Need::Files)),
     // Since Linux 6.2; before, path_truncate is asked for open files too.
-    flat(optional(
-        "file_truncate",
-        Place::Lsm("file_truncate"),
-        Need::Files,
-    )),
+    flat(optional(lsm("file_truncate", "file_truncate", Need::Files))),
     flat(lsm("path_chmod", "path_chmod", Need::Files)),
     flat(lsm("path_chown", "path_chown", Need::Files)),
     flat(lsm("inode_setxattr", "inode_setxattr", Need::Files)),
     flat(lsm("inode_removexattr", "inode_removexattr", Need::Files)),
     // Since Linux 6.2; before, access lists are extended attributes like others.
-    flat(optional(
-        "inode_set_acl",
-        Place::Lsm("inode_set_acl"),
-        Need::Files,
-    )),
-    flat(optional(
+    flat(optional(lsm("inode_set_acl", "inode_set_acl", Need::Files))),
+    flat(optional(lsm(
         "inode_remove_acl",
-        Place::Lsm("inode_remove_acl"),
+        "inode_remove_acl",
         Need::Files,
-    )),
+    ))),
     flat(lsm("inode_link", "inode_link", Need::Files)),
     flat(lsm("inode_unlink", "inode_unlink", Need::Files)),
     flat(lsm("inode_rename", "inode_rename", Need::Files)),
@@ -194,25 +184,13 @@ const LSM: &[Hook] = &[
     below("file_open_below", "file_open"),
     below("mmap_file_below", "mmap_file"),
     below("path_truncate_below", "path_truncate"),
-    optional(
-        "file_truncate_below",
-        Place::Lsm("file_truncate"),
-        Need::Directories,
-    ),
+    optional(below("file_truncate_below", "file_truncate")),
     below("path_chmod_below", "path_chmod"),
     below("path_chown_below", "path_chown"),
     below("inode_setxattr_below", "inode_setxattr"),
     below("inode_removexattr_below", "inode_removexattr"),
-    optional(
-        "inode_set_acl_below",
-        Place::Lsm("inode_set_acl"),
-        Need::Directories,
-    ),
-    optional(
-        "inode_remove_acl_below",
-        Place::Lsm("inode_remove_acl"),
-        Need::Directories,
-    ),
+    optional(below("inode_set_acl_below", "inode_set_acl")),
+    optional(below("inode_remove_acl_below", "inode_remove_acl")),
     below("inode_link_below", "inode_link"),
     below("inode_unlink_below", "inode_unlink"),
     below("inode_rmdir_below", "inode_rmdir"),
@@ -281,28 +259,21 @@ const fn opens_below(point: &'static str) -> Hook {
     hook("exit_open_below", Place::Syscall(point), Need::Directories)
 }
 
-const fn perhaps(hook: Hook) -> Hook {
-    Hook {
-        optional: true,
-        ..hook
-    }
-}
-
 const TRACEPOINT: &[Hook] = &[
-    perhaps(opens("sys_exit_open")),
+    optional(opens("sys_exit_open")),
     opens("sys_exit_openat"),
     opens("sys_exit_openat2"),
-    perhaps(opens("sys_exit_creat")),
+    optional(opens("sys_exit_creat")),
     opens("sys_exit_open_by_handle_at"),
     flat(hook(
         "process_exec",
         Place::Raw("sched_process_exec"),
         Need::Files,
     )),
-    perhaps(opens_below("sys_exit_open")),
+    optional(opens_below("sys_exit_open")),
     opens_below("sys_exit_openat"),
     opens_below("sys_exit_openat2"),
-    perhaps(opens_below("sys_exit_creat")),
+    optional(opens_below("sys_exit_creat")),
     opens_below("sys_exit_open_by_handle_at"),
     hook(
         "process_exec_below",

@@ -58,7 +58,7 @@ impl Loaded {
     /// # Errors
     /// [`Error::Unsupported`] if this kernel refuses, with what it said.
     pub(super) fn load(backend: Backend, types: &Types, sizes: Sizes) -> Result<Self> {
-        types.require(backend)?;
+        Types::require(backend)?;
         let bytes = object(backend);
         let refused = |source: crate::error::Source, what: &str| refusal(backend, what, source);
         // (The loader has read the kernel's types for itself.)

@@ -33,8 +33,8 @@ impl Types {
     ///
     /// # Errors
     /// [`Error::Unsupported`] if not.
-    pub(super) fn require(&self, backend: Backend) -> Result<()> {
-        match self.0.get().is_some() || Path::new(PLACE).exists() {
+    pub(super) fn require(backend: Backend) -> Result<()> {
+        match Path::new(PLACE).exists() {
             true => Ok(()),
             false => Err(untold(backend, None)),
         }

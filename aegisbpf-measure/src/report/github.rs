@@ -74,7 +74,6 @@ fn property(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::{
-        baseline::Comparison,
         fake::{self, Fake, Truth},
         verdict::Strength,
     };
@@ -144,15 +143,10 @@ mod tests {
     #[test]
     fn an_enforcer_that_became_dearer_is_an_error_of_its_own() {
         let mut record = judged("web::fake", Truth::default());
-        record.baseline = Some(Comparison {
-            baseline: "web-fake.json".to_owned(),
-            recorded: 0,
-            enforcer: "fake 0".to_owned(),
-            refused: Vec::new(),
-            metrics: Vec::new(),
-            verdict: Verdict::Fail,
-            sentence: "throughput rose by 3 %\nor more".to_owned(),
-        });
+        record.baseline = Some(fake::compared(
+            Verdict::Fail,
+            "throughput rose by 3 %\nor more",
+        ));
         let lines = annotations(&record, false);
         assert_eq!(lines.len(), 2);
         let (level, title, text) = read(&lines[1]);

@@ -182,10 +182,7 @@ fn sentence(result: &MetricResult) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        baseline::Comparison,
-        fake::{self, Fake, Truth},
-    };
+    use crate::fake::{self, Fake, Truth};
 
     /// What the schema of Jenkins' xUnit plugin (junit-10.xsd) knows of the elements that we write; a file with anything
     /// else is refused there.
@@ -280,15 +277,7 @@ mod tests {
             (Verdict::Inconclusive, 0, 1),
             (Verdict::Invalid, 0, 1),
         ] {
-            record.baseline = Some(Comparison {
-                baseline: "web-fake.json".to_owned(),
-                recorded: 0,
-                enforcer: "fake 0".to_owned(),
-                refused: Vec::new(),
-                metrics: Vec::new(),
-                verdict,
-                sentence: "beside the baseline".to_owned(),
-            });
+            record.baseline = Some(fake::compared(verdict, "beside the baseline"));
             let suite = suite(&record);
             assert_eq!((suite.failures, suite.skipped), (failures, skipped));
             assert_eq!(suite.errors, 0);
