@@ -16,7 +16,7 @@ typedef int s32;
 typedef unsigned long long u64;
 typedef long long s64;
 
-#define AEGIS_ABI_VERSION 3
+#define AEGIS_ABI_VERSION 4
 
 #define FILTER_SLOTS (1 << 16) /* one byte for each value of the low 16 bits of an inode number */
 #define COMM_BYTES 16
@@ -30,8 +30,6 @@ typedef long long s64;
 #define SIEVE_ROW_BITS 512
 #define SIEVE_FACTOR 0x9e3779b97f4a7c15ull /* spreads inode numbers over the sieve: 2^64 / the golden ratio */
 #define FILTER_PATCHES 1024 /* of the filter, in one run of `patch_filter` */
-#define DEVICE_SLOTS 1024 /* one byte for each class of device numbers */
-#define DEVICE_FOLD 14 /* a number that is shifted right by so much has the major one beside the minor ones of few disks */
 
 /* Bits of a filter byte: which class of hook has a rule for an inode with these low bits. */
 enum filter_bit {

@@ -73,7 +73,7 @@ static __always_inline void decide_both_below(struct access *a, struct dentry *o
 static __noinline int on_dentry_below(struct dentry *dentry, u64 mnt, u32 operation)
 {
 	struct access a = {};
-	struct decision d;
+	struct decision d = {};
 
 	decide_dentry_below(&a, dentry, mnt, &d);
 	return carry_out(&d, &a.key, operation, dentry);
@@ -124,7 +124,7 @@ static __always_inline int lsm_mmap_file_below(u64 *ctx)
 static __noinline int judge_rename_below(struct dentry *old, struct dentry *new, u64 name)
 {
 	struct access a = {};
-	struct decision d;
+	struct decision d = {};
 
 	decide_both_below(&a, old, new, name, &d);
 	if (carry_out(&d, &a.key, OPERATION_RENAME, new)) {
@@ -140,9 +140,7 @@ static __noinline int judge_rename_below(struct dentry *old, struct dentry *new,
 static __noinline int on_rename_below(struct inode *old_dir, struct dentry *old, struct inode *new_dir,
 				      struct dentry *new)
 {
-	/* What is added is nothing: see unknown_zero. */
-	u64 nothing = (u64)unknown_zero << 32 | unknown_zero;
-	u64 from = watched_now(old, old_dir) + nothing, to = watched_now(new, new_dir) + nothing;
+	u64 from = watched_now(old, old_dir), to = watched_now(new, new_dir);
 
 	if (judge_rename_below(old, new, asked_name(from, to))) {
 		asm volatile("" ::: "memory");
@@ -178,7 +176,7 @@ static __always_inline int security_inode_rename_below(struct inode *old_dir, st
 static __noinline int on_rmdir_below(struct inode *dir, struct dentry *dentry)
 {
 	struct access a = {};
-	struct decision d;
+	struct decision d = {};
 	u64 name = watched_now(dentry, dir);
 
 	decide_dentry_below(&a, dentry, 0, &d);
@@ -204,13 +202,13 @@ static __always_inline int lsm_inode_rmdir_below(struct inode *dir, struct dentr
 static __noinline int on_link_below(struct dentry *old, struct inode *dir, struct dentry *new)
 {
 	struct access a = {};
-	struct decision d;
+	struct decision d = {};
 	u64 name;
 	u32 slot;
 
 	if (current_slot(&slot))
 		return 0;
-	name = may_watch(dir) ? watched(slot, new, dir) : 0;
+	name = watched(slot, new, dir);
 	decide_both_below(&a, old, new, name, &d);
 	a.key.ino = old->d_inode->i_ino;
 	a.key.dev = old->d_inode->i_sb->s_dev;
@@ -218,7 +216,7 @@ static __noinline int on_link_below(struct dentry *old, struct inode *dir, struc
 		asm volatile("" ::: "memory");
 		return -EPERM;
 	}
-	name = may_watch(old->d_parent->d_inode) ? watched(slot, old, old->d_parent->d_inode) : 0;
+	name = watched(slot, old, old->d_parent->d_inode);
 	if (WATCHED_KIND(name) & NAME_OBJECT)
 		make_sticky(old->d_inode);
 	return 0;
@@ -235,7 +233,7 @@ static __always_inline int lsm_inode_link_below(struct dentry *old, struct inode
 static __noinline int on_create_below(struct inode *dir, struct dentry *dentry)
 {
 	struct access a = {};
-	struct decision d;
+	struct decision d = {};
 	u64 name = watched_now(dentry, dir);
 
 	decide_dentry_below(&a, dentry, 0, &d);
@@ -259,7 +257,7 @@ static __always_inline int lsm_inode_create_below(struct inode *dir, struct dent
 static __noinline int on_mount_below(struct dentry *at, u64 mnt)
 {
 	struct access a = {};
-	struct decision d;
+	struct decision d = {};
 	u64 name;
 	u32 slot;
 

@@ -37,6 +37,17 @@ struct decision {
 	u32 exempt; /* of an access in several parts: the rule that one decided before is exempt from. See set_aside */
 };
 
+/*
+ * Adds nothing to what has been decided, so that all ways that lead here look like one to the verifier. It would else take
+ * each by itself through all that follows, which for an access in several parts is their product.
+ */
+static __always_inline void blur(struct decision *d)
+{
+	u32 nothing = unknown_zero;
+
+	d->rule += nothing;
+}
+
 /* Every decision begins so: nothing is decided yet. Gives the slot of the current policy, or 0 for none at all. */
 static __always_inline const struct control *begin_decision(struct decision *d, u32 *slot)
 {
@@ -48,23 +59,39 @@ static __always_inline const struct control *begin_decision(struct decision *d, 
 	d->sample_every = 0;
 	if (!c)
 		return 0;
+	d->sample_every = c->sample_every;
 	/* The generation is read once: rules and exceptions come from one policy, never from two. */
 	*slot = *(volatile u32 *)&c->generation & 1;
 	return c;
 }
 
-/* And so it ends: `rule` stands against the access, an exception for it or not, and the hook can refuse or not. */
-static __always_inline void conclude(const struct control *c, u32 rule, int is_exempt, int can_refuse,
-				     struct decision *d)
+/* What has been decided, as one number: enum decision_kind << 32 | rule. */
+static __always_inline u64 verdict(u32 kind, u32 rule)
 {
-	d->rule = rule;
-	d->sample_every = c->sample_every;
+	return (u64)kind << 32 | rule;
+}
+
+static __always_inline void settle(struct decision *d, u64 verdict)
+{
+	d->rule = verdict;
+	d->kind = verdict >> 32;
+}
+
+/* So every decision ends: `rule` stands against the access, an exception for it or not, and the hook can refuse or not. */
+static __always_inline u64 conclude(const struct control *c, u32 rule, int is_exempt, int can_refuse)
+{
 	if (is_exempt)
-		d->kind = DECISION_EXEMPT + unknown_zero;
-	else if (can_refuse && may_refuse(c))
-		d->kind = DECISION_DENY + unknown_zero;
-	else
-		d->kind = DECISION_AUDIT + unknown_zero;
+		return verdict(DECISION_EXEMPT, rule);
+	return verdict(can_refuse && may_refuse(c) ? DECISION_DENY : DECISION_AUDIT, rule);
+}
+
+/* `rule` stands against an access by anybody whose cgroup is not excepted. */
+__noinline u64 weigh_for_all(u32 slot, u32 rule, u32 can_refuse)
+{
+	u32 zero = 0;
+	const struct control *c = bpf_map_lookup_elem(&control, &zero);
+
+	return c ? conclude(c, rule, is_survivor(c) || is_exempt_cgroup(slot), can_refuse) : 0;
 }
 
 /* What stands above an object in its tree, as tree.h finds it. */
@@ -73,46 +100,36 @@ struct above {
 	u32 is_excepted; /* the caller's executable may access all below one of them */
 };
 
-/*
- * What an entry's `rule` and `effect` about the object `key`, and what stands above it, make of an access: a rule about the caller's
- * cgroup holds whatever exceptions there are; another one unless cgroup or executable are excepted.
- */
-static __always_inline void weigh(const struct control *c, u32 slot, u32 rule, u32 effect,
-				  const struct object_key *key, const struct above *above, struct decision *d)
-{
-	u64 ino = key->ino;
-	u32 dev = key->dev;
-	u32 denies = effect & EFFECT_DENY ? rule : 0;
-	u32 scoped = effect & EFFECT_SCOPED ? scoped_file_rule(slot, ino, dev) : 0;
-	void *allowed = bpf_map_lookup_elem(&exempt, &slot);
-	int is_exempt;
+/* To the effects of an entry: the caller's executable has an exception above the object. */
+#define EFFECT_EXCEPTED_ABOVE (1u << 31)
 
-	/* The rule about the file is named before the one about all below a directory. */
-	if (above && !denies)
-		denies = above->rule;
-	if (!denies && !scoped)
-		return;
-	if (is_survivor(c)) {
-		conclude(c, denies ? denies : scoped, 1, CAN_REFUSE, d);
-		return;
-	}
-	is_exempt = denies && (is_exempt_cgroup(allowed) || (above && above->is_excepted) ||
-			       (effect & EFFECT_EXCEPTED && is_excepted_executable(slot, ino, dev)));
-	/* The rule about the file is named before the one about the cgroup, if it denies as well. */
-	if (scoped)
-		conclude(c, denies && !is_exempt ? denies : scoped, 0, CAN_REFUSE, d);
-	else
-		conclude(c, denies, is_exempt, CAN_REFUSE, d);
+/* Rule and effects of an entry, as one number. */
+static __always_inline u64 entry_says(u32 rule, u32 effect)
+{
+	return (u64)effect << 32 | rule;
 }
 
 /*
- * The same where nothing above the object counts. A subprogram, so that its stack is not under that of names.h, which
- * needs most of what there is.
+ * What an entry about the object says makes of an access: a rule about the caller's cgroup holds whatever exceptions there
+ * are; another one unless cgroup or executable are excepted. Gives a verdict.
  */
-static __noinline void judge(const struct control *c, u32 slot, const struct rule_ref *ref,
-			     const struct object_key *key, struct decision *d)
+__noinline u64 weigh(const struct control *c, u32 slot, u64 says, u64 ino, u32 dev)
 {
-	weigh(c, slot, ref->rule, ref->effect, key, 0, d);
+	u32 rule = says, effect = says >> 32;
+	u32 denies = effect & EFFECT_DENY ? rule : 0;
+	u32 scoped = effect & EFFECT_SCOPED ? scoped_file_rule(slot, ino, dev) : 0;
+	int is_exempt;
+
+	if (!c || (!denies && !scoped))
+		return verdict(DECISION_ALLOW, 0);
+	if (is_survivor(c))
+		return conclude(c, denies ? denies : scoped, 1, CAN_REFUSE);
+	is_exempt = denies && (is_exempt_cgroup(slot) || effect & EFFECT_EXCEPTED_ABOVE ||
+			       (effect & EFFECT_EXCEPTED && is_excepted_executable(slot, ino, dev)));
+	/* The rule about the file is named before the one about the cgroup, if it denies as well. */
+	if (scoped)
+		return conclude(c, denies && !is_exempt ? denies : scoped, 0, CAN_REFUSE);
+	return conclude(c, denies, is_exempt, CAN_REFUSE);
 }
 
 /* Does the entry stand for the inode of this generation? */
@@ -122,14 +139,13 @@ static __always_inline int is_about(const struct rule_ref *ref, u32 generation)
 }
 
 /* What the rule itself says, whichever inode met it, if it is one of the current policy. */
-static __always_inline void judge_by_rule(const struct control *c, u32 slot, void *current, u32 rule,
-					  struct decision *d)
+static __always_inline void judge_by_rule(const struct control *c, u32 slot, void *current, u32 rule, struct decision *d)
 {
 	struct object_key key = { .ino = rule, .kind = OBJECT_RULE };
 	struct rule_ref *ref = bpf_map_lookup_elem(current, &key);
 
 	if (ref)
-		judge(c, slot, ref, &key, d);
+		settle(d, weigh(c, slot, entry_says(ref->rule, ref->effect), rule, 0));
 }
 
 /*
@@ -154,7 +170,7 @@ static __always_inline void decide(const struct object_key *key, u32 generation,
 	}
 	ref = bpf_map_lookup_elem(current, key);
 	if (ref && is_about(ref, generation)) {
-		judge(c, slot, ref, key, d);
+		settle(d, weigh(c, slot, entry_says(ref->rule, ref->effect), key->ino, key->dev));
 		return;
 	}
 #if FOLLOWS_NAMES

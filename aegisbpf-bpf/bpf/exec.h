@@ -16,7 +16,7 @@ static __noinline int on_exec(struct linux_binprm *bprm)
 	struct decision d;
 	struct event *event;
 	struct file *file = bprm->file;
-	void *current, *allowed;
+	void *current;
 	u32 slot, *rule;
 	u64 cgroup;
 
@@ -30,13 +30,12 @@ static __noinline int on_exec(struct linux_binprm *bprm)
 	if (!c)
 		return 0;
 	current = bpf_map_lookup_elem(&comms, &slot);
-	allowed = bpf_map_lookup_elem(&exempt, &slot);
 	if (!current) /* the current policy has no such rule */
 		return 0;
 	rule = bpf_map_lookup_elem(current, &name);
 	if (!rule)
 		return 0;
-	conclude(c, *rule, is_survivor(c) || is_exempt_cgroup(allowed), CAN_REFUSE, &d);
+	settle(&d, weigh_for_all(slot, *rule, CAN_REFUSE));
 	cgroup = bpf_get_current_cgroup_id();
 	count(&d, cgroup);
 	key.ino = file->f_inode->i_ino;
@@ -56,7 +55,7 @@ static __noinline int on_exec(struct linux_binprm *bprm)
 		submit(event);
 	}
 	if (d.kind == DECISION_DENY) {
-		asm volatile("" ::: "memory"); /* see on_open */
+		asm volatile("" ::: "memory"); /* see carry_out_open */
 		return -EPERM;
 	}
 	return 0;

@@ -8,28 +8,33 @@
 
 #include "report.h"
 
-/* Counts and reports what was decided, and gives what the hook returns. */
-static __noinline int carry_out(const struct decision *d, const struct object_key *key, u32 operation,
-				struct dentry *dentry)
+/* Counts and reports what was decided. Is it a refusal? */
+__noinline int record(const struct decision *d, const struct object_key *key, u32 operation, u64 dentry)
 {
 	struct event *event;
 	u64 cgroup;
 
-	if (d->kind == DECISION_ALLOW)
+	if (!d || !key) /* never, but the verifier asks */
 		return 0;
 	cgroup = bpf_get_current_cgroup_id();
 	count(d, cgroup);
 	event = begin_event(d, key, operation, cgroup);
 	if (event) {
-		note_names(event, dentry);
+		note_names(event, (struct dentry *)dentry);
 		submit(event);
 	}
-	if (d->kind == DECISION_DENY) {
-		/* Keeps clang from turning the branch into arithmetic, whose range 6.12's verifier refuses. */
-		asm volatile("" ::: "memory");
-		return -EPERM;
-	}
-	return 0;
+	return d->kind == DECISION_DENY;
+}
+
+/* The same if there is anything to record, and gives what the hook returns. */
+static __always_inline int carry_out(const struct decision *d, const struct object_key *key, u32 operation,
+				     struct dentry *dentry)
+{
+	if (d->kind == DECISION_ALLOW || !record(d, key, operation, number_of(dentry)))
+		return 0;
+	/* Keeps clang from turning the branch into arithmetic, whose range 6.12's verifier refuses. */
+	asm volatile("" ::: "memory");
+	return -EPERM;
 }
 
 /*
@@ -51,6 +56,7 @@ static __noinline int decide_inode(struct inode *inode, struct dentry *dentry, s
 	key->dev = inode->i_sb->s_dev;
 	key->kind = OBJECT_FILE;
 	decide(key, inode->i_generation, inode, dentry, d);
+	blur(d);
 	return 0;
 }
 
@@ -58,7 +64,7 @@ static __noinline int decide_inode(struct inode *inode, struct dentry *dentry, s
 static __noinline int on_dentry(struct dentry *dentry, u32 operation)
 {
 	struct object_key key;
-	struct decision d;
+	struct decision d = {};
 
 	decide_inode(dentry->d_inode, dentry, &key, &d);
 	return carry_out(&d, &key, operation, dentry);
@@ -110,10 +116,11 @@ static __always_inline int lsm_mmap_file(u64 *ctx)
  */
 static __always_inline void set_aside(struct decision *d)
 {
-	if (d->kind != DECISION_EXEMPT)
-		return;
-	d->kind = DECISION_ALLOW + unknown_zero;
-	d->exempt = d->rule;
+	if (d->kind == DECISION_EXEMPT) {
+		d->kind = DECISION_ALLOW + unknown_zero;
+		d->exempt = d->rule;
+	}
+	d->exempt += unknown_zero; /* see blur */
 }
 
 static __always_inline void take_up(struct decision *d)
@@ -178,9 +185,10 @@ static __noinline int bind_renamed(struct dentry *old, struct dentry *new, u64 f
 /* What the current policy has to do with a name, whichever policy that is. */
 static __noinline u64 watched_now(struct dentry *dentry, struct inode *dir)
 {
+	u64 nothing = (u64)unknown_zero << 32 | unknown_zero; /* see blur */
 	u32 slot;
 
-	return may_watch(dir) && !current_slot(&slot) ? watched(slot, dentry, dir) : 0;
+	return (current_slot(&slot) ? 0 : watched(slot, dentry, dir)) + nothing;
 }
 
 static __noinline int on_rename(struct inode *old_dir, struct dentry *old, struct inode *new_dir, struct dentry *new)
@@ -259,7 +267,7 @@ static __noinline int on_link(struct dentry *old, struct inode *dir, struct dent
 	if (may_match(old->d_inode->i_ino))
 		decide_inode(old->d_inode, old, &key, &d);
 	set_aside(&d);
-	if (d.kind == DECISION_ALLOW && may_watch(dir)) {
+	if (d.kind == DECISION_ALLOW) {
 		name = watched(slot, new, dir);
 		key.ino = old->d_inode->i_ino;
 		key.dev = old->d_inode->i_sb->s_dev;
@@ -271,7 +279,7 @@ static __noinline int on_link(struct dentry *old, struct inode *dir, struct dent
 		return -EPERM;
 	}
 	/* Pending, and at its watched name: from now on it will be open by another one too. */
-	name = may_watch(old->d_parent->d_inode) ? watched(slot, old, old->d_parent->d_inode) : 0;
+	name = watched(slot, old, old->d_parent->d_inode);
 	if (WATCHED_KIND(name) & NAME_OBJECT)
 		make_sticky(old->d_inode);
 	return 0;

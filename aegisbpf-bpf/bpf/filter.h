@@ -29,7 +29,7 @@ static __always_inline u32 *filter_word(u64 ino, u32 *shift)
 }
 
 /* One more inode with these low bits is bound. Before its entry is made: an open may come in between. */
-static __always_inline void filter_count(u64 ino)
+__noinline int filter_count(u64 ino)
 {
 	u32 shift, old, i;
 	u32 *word = filter_word(ino, &shift);
@@ -38,16 +38,17 @@ static __always_inline void filter_count(u64 ino)
 	for (i = 0; i < FILTER_TRIES; i++) {
 		old = *(volatile u32 *)word;
 		if ((old >> shift & FILTER_BOUND) == FILTER_BOUND)
-			return;
+			return 0;
 		if (__sync_val_compare_and_swap(word, old, old + (ONE_BOUND << shift)) == old)
-			return;
+			return 0;
 	}
 	/* Others are always faster: give up counting here, and look for ever. */
 	__sync_fetch_and_or(word, FILTER_BOUND << shift);
+	return 0;
 }
 
 /* One less. After its entry is gone. A byte that gave up counting stays as it is. */
-static __always_inline void filter_uncount(u64 ino)
+__noinline int filter_uncount(u64 ino)
 {
 	u32 shift, old, n, i;
 	u32 *word = filter_word(ino, &shift);
@@ -57,10 +58,11 @@ static __always_inline void filter_uncount(u64 ino)
 		old = *(volatile u32 *)word;
 		n = old >> shift & FILTER_BOUND;
 		if (!n || n == FILTER_BOUND)
-			return;
+			return 0;
 		if (__sync_val_compare_and_swap(word, old, old - (ONE_BOUND << shift)) == old)
-			return;
+			return 0;
 	}
+	return 0;
 }
 
 /* One of user space's changes; a body for bpf_loop, which the verifier looks at once. */

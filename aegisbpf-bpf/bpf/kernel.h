@@ -202,4 +202,13 @@ static long (*bpf_d_path)(struct path *path, char *buf, u32 size) = (void *)147;
 #define read_field(dst, place) \
 	((int)bpf_probe_read_kernel(&(dst), sizeof(dst), __builtin_preserve_access_index(&(place))))
 
+/* A pointer as a number, which the verifier does not follow. */
+static __always_inline u64 number_of(const void *pointer)
+{
+	u64 number = 0;
+
+	bpf_probe_read_kernel(&number, sizeof(number), &pointer);
+	return number;
+}
+
 #endif

@@ -14,14 +14,6 @@
 u8 filter[FILTER_SLOTS] __attribute__((aligned(8))) SEC(".bss.filter");
 
 /*
- * The second question about a directory in which names are watched, perhaps: are there any on its device? Many file systems
- * number their inodes from one on, so their low bits alone are often those of a watched directory; above all the numbers of
- * /proc, where each process is a new name. User space alone writes it, and during a change it says "perhaps" for both
- * policies; the programs watch no names but those that user space told them.
- */
-u8 watched_devices[DEVICE_SLOTS] SEC(".bss.watched_devices");
-
-/*
  * Does a mount perhaps stand below a directory that a rule is about? Then a walk upwards goes on where it is mounted, and
  * otherwise not. User space tells what it found when the policy was applied, the programs what was mounted since; each
  * writes its own, and the programs never take theirs back.

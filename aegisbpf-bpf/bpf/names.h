@@ -15,12 +15,7 @@
 /* Are names in this directory watched, perhaps? Where the filter says no, nothing else is asked. */
 static __always_inline int may_watch(struct inode *dir)
 {
-	u32 dev;
-
-	if (!(filter_byte(dir->i_ino) & FILTER_NAME))
-		return 0;
-	dev = dir->i_sb->s_dev;
-	return watched_devices[(dev ^ dev >> DEVICE_FOLD) & (DEVICE_SLOTS - 1)];
+	return filter_byte(dir->i_ino) & FILTER_NAME;
 }
 
 static __always_inline int may_be_bound(u64 ino)
@@ -29,53 +24,49 @@ static __always_inline int may_be_bound(u64 ino)
 }
 
 /*
- * What the current policy has to do with the name of `dentry` in `dir`: name_kind << 32 | rule, or 0. The key
+ * What the current policy has to do with the name at `name` in the directory `ino`: name_kind << 32 | rule, or 0. The key
  * is on the stack, not in a map: programs may be preempted, and two would share it. The result of the look-up is
  * copied at once, while the entry cannot go.
  */
-static __noinline u64 watched(u32 slot, struct dentry *dentry, struct inode *dir)
+__noinline u64 find_name(u32 slot, u64 ino, u32 dev, u32 len, u64 name)
 {
 	struct name_key key; /* its first bytes are the short_name_key of the same name */
 	struct name_ref *ref;
 	void *current;
 	long got;
 
-	if (!may_watch(dir))
+	if (!(filter_byte(ino) & FILTER_NAME))
 		return 0;
-	key.ino = dir->i_ino;
-	key.dev = dir->i_sb->s_dev;
-	key.len = dentry->d_name.len;
-	if (key.len < SHORT_NAME_BYTES) {
+	key.ino = ino;
+	key.dev = dev;
+	key.len = len;
+	if (len < SHORT_NAME_BYTES) {
 		__builtin_memset(key.name, 0, SHORT_NAME_BYTES);
-		got = bpf_probe_read_kernel_str(key.name, SHORT_NAME_BYTES, dentry->d_name.name);
+		got = bpf_probe_read_kernel_str(key.name, SHORT_NAME_BYTES, (void *)name);
 		current = bpf_map_lookup_elem(&short_names, &slot);
 	} else {
 		__builtin_memset(key.name, 0, sizeof(key.name));
-		got = bpf_probe_read_kernel_str(key.name, sizeof(key.name), dentry->d_name.name);
+		got = bpf_probe_read_kernel_str(key.name, sizeof(key.name), (void *)name);
 		current = bpf_map_lookup_elem(&names, &slot);
 	}
 	if ((int)got < 0) {
-		note(HEALTH_FAULT_READ);
+		note_here(HEALTH_FAULT_READ); /* below so large a stack there is no room for another one */
 		return 0;
 	}
 	ref = current ? bpf_map_lookup_elem(current, &key) : 0;
 	return ref ? (u64)ref->kind << 32 | ref->rule : 0;
 }
 
+/* The same of the name of `dentry` in `dir`. */
+static __always_inline u64 watched(u32 slot, struct dentry *dentry, struct inode *dir)
+{
+	return find_name(slot, dir->i_ino, dir->i_sb->s_dev, dentry->d_name.len, (u64)dentry->d_name.name);
+}
+
 /* The inode's generation, or 0 where its file system does not keep it. */
 static __always_inline u32 kept_generation(struct inode *inode)
 {
 	return keeps_generation(inode->i_sb->s_magic) ? inode->i_generation : 0;
-}
-
-/* Under what the inode is bound, if it is: as a file, or as a directory that a rule about all below is about. */
-static __always_inline void set_inode_key(struct inode_key *key, struct inode *inode, u32 kind)
-{
-	key->ino = inode->i_ino;
-	key->dev = inode->i_sb->s_dev;
-	key->generation = kept_generation(inode);
-	key->kind = kind;
-	key->pad = 0;
 }
 
 /* The inode's entry, or 0. A subprogram, so that the key is not on the stack under what follows. */
@@ -115,15 +106,15 @@ static __always_inline u32 bound_kind(u32 kind)
 	return OBJECT_FILE + (kind >> 2); /* NAME_DIRECTORY: OBJECT_DIR */
 }
 
-/* Binds the inode to the rule that watches the name `w`. One that is bound already keeps its rule, and may become sticky. */
-static __noinline int bind(struct inode *inode, u64 w, u32 state)
+/* Binds an inode to the rule that watches the name `w`. One that is bound already keeps its rule, and may become sticky. */
+__noinline int bind_to(u64 ino, u32 dev, u32 generation, u64 w, u32 state)
 {
 	struct bound fresh = { .rule = WATCHED_RULE(w), .state = state };
-	struct inode_key key;
+	struct inode_key key = { .ino = ino, .dev = dev, .generation = generation };
 	struct bound *b;
 	int failed;
 
-	set_inode_key(&key, inode, bound_kind(WATCHED_KIND(w)));
+	key.kind = bound_kind(WATCHED_KIND(w));
 	filter_count(key.ino);
 	/* (int): before 6.4 the result of this helper is not sign-extended. */
 	failed = (int)bpf_map_update_elem(&bound, &key, &fresh, BPF_NOEXIST);
@@ -138,6 +129,11 @@ static __noinline int bind(struct inode *inode, u64 w, u32 state)
 	if (state == BOUND_STICKY)
 		*(volatile u32 *)&b->state = BOUND_STICKY;
 	return 0;
+}
+
+static __always_inline void bind(struct inode *inode, u64 w, u32 state)
+{
+	bind_to(inode->i_ino, inode->i_sb->s_dev, kept_generation(inode), w, state);
 }
 
 /* The inode is bound and nobody knows yet how its rename went: from now on it counts by any name. */
@@ -187,9 +183,9 @@ static __always_inline int lsm_d_instantiate(struct dentry *dentry, struct inode
 
 static __always_inline void unbind(struct inode *inode, u32 kind)
 {
-	struct inode_key key;
+	struct inode_key key = { .ino = inode->i_ino, .dev = inode->i_sb->s_dev, .kind = kind };
 
-	set_inode_key(&key, inode, kind);
+	key.generation = kept_generation(inode);
 	if (!(int)bpf_map_delete_elem(&bound, &key))
 		filter_uncount(key.ino);
 }

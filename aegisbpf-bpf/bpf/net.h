@@ -127,10 +127,13 @@ static __always_inline u32 endpoint_rule(void *rules, const struct end *end)
 }
 
 /* The rule that denies it to all: address, endpoint, network, port, in this order. Either map may be missing. */
-static __noinline u32 common_rule(void *rules, void *prefixes, const struct end *end)
+__noinline u32 common_rule(u32 slot, const struct end *end)
 {
+	void *rules = bpf_map_lookup_elem(&net_rules, &slot), *prefixes = bpf_map_lookup_elem(&net_prefixes, &slot);
 	u32 rule = 0;
 
+	if (!end) /* never, but the verifier asks */
+		return 0;
 	if (rules) {
 		rule = address_rule(rules, 0, end);
 		if (!rule)
@@ -144,34 +147,36 @@ static __noinline u32 common_rule(void *rules, void *prefixes, const struct end 
 }
 
 /* The rule that denies it to the cgroup `id` alone, if that cgroup has rules of its own. */
-static __noinline u32 scoped_rule(void *rules, u64 id, const struct end *end)
+__noinline u32 scoped_rule(u32 slot, u64 id, const struct end *end)
 {
+	void *rules = bpf_map_lookup_elem(&net_rules, &slot);
 	struct net_key marker = { .cgroup = id, .kind = NET_SCOPED };
 	u32 rule;
 
-	if (!bpf_map_lookup_elem(rules, &marker))
+	if (!end || !rules || !bpf_map_lookup_elem(rules, &marker))
 		return 0;
 	rule = address_rule(rules, id, end);
 	return rule ? rule : port_rule(rules, id, end);
 }
 
 /* The same for the caller's cgroup and those above it, the nearest to the root first. */
-static __always_inline u32 callers_rule(void *rules, const struct end *end)
+__noinline u32 callers_rule(u32 slot, const struct end *end)
 {
+	void *rules = bpf_map_lookup_elem(&net_rules, &slot);
 	struct net_key marker = { .kind = NET_SCOPED };
 	u64 own, id;
 	u32 rule;
 	int level;
 
-	if (!bpf_map_lookup_elem(rules, &marker))
+	if (!end || !rules || !bpf_map_lookup_elem(rules, &marker))
 		return 0;
 	own = bpf_get_current_cgroup_id();
 #pragma clang loop unroll(disable)
 	for (level = 0; level < CGROUP_LEVELS; level++) {
 		id = bpf_get_current_ancestor_cgroup_id(level);
 		if (!id || id == own)
-			return scoped_rule(rules, own, end);
-		rule = scoped_rule(rules, id, end);
+			return scoped_rule(slot, own, end);
+		rule = scoped_rule(slot, id, end);
 		if (rule)
 			return rule;
 	}
@@ -181,25 +186,21 @@ static __always_inline u32 callers_rule(void *rules, const struct end *end)
 
 static __always_inline void decide_network(const struct end *end, struct decision *d)
 {
-	void *rules, *prefixes, *allowed;
 	const struct control *c;
 	u32 slot, rule;
 
 	c = begin_decision(d, &slot);
 	if (!c)
 		return;
-	rules = bpf_map_lookup_elem(&net_rules, &slot);
-	prefixes = bpf_map_lookup_elem(&net_prefixes, &slot);
-	allowed = bpf_map_lookup_elem(&exempt, &slot);
-	rule = common_rule(rules, prefixes, end);
-	if (!rule && rules)
-		rule = callers_rule(rules, end);
+	rule = common_rule(slot, end);
+	if (!rule)
+		rule = callers_rule(slot, end);
 	if (rule)
-		conclude(c, rule, is_survivor(c) || is_exempt_cgroup(allowed), 1, d);
+		settle(d, weigh_for_all(slot, rule, 1));
 }
 
-/* Decides, counts and reports. 0, or -EPERM to refuse. */
-static __noinline int on_network(const struct end *end)
+/* Decides, counts and reports. Is it a refusal? */
+__noinline int judge_network(const struct end *end)
 {
 	struct object_key none = {};
 	struct address_record *record;
@@ -207,6 +208,8 @@ static __noinline int on_network(const struct end *end)
 	struct event *event;
 	u64 cgroup;
 
+	if (!end)
+		return 0;
 	decide_network(end, &d);
 	if (d.kind == DECISION_ALLOW)
 		return 0;
@@ -224,11 +227,16 @@ static __noinline int on_network(const struct end *end)
 		event->path_len = sizeof(*record);
 		submit(event);
 	}
-	if (d.kind == DECISION_DENY) {
-		asm volatile("" ::: "memory"); /* see on_open */
-		return -EPERM;
-	}
-	return 0;
+	return d.kind == DECISION_DENY;
+}
+
+/* 0, or -EPERM to refuse. */
+static __always_inline int on_network(const struct end *end)
+{
+	if (!judge_network(end))
+		return 0;
+	asm volatile("" ::: "memory"); /* see carry_out_open */
+	return -EPERM;
 }
 
 #endif

@@ -36,7 +36,10 @@ static __always_inline int judge_sock_addr(const struct bpf_sock_addr *ctx, stru
 	end->operation = operation;
 	end->direction = direction;
 	end->proto = protocol(ctx->type, ctx->protocol);
-	return on_network(end) ? SOCK_ADDR_REFUSE : SOCK_ADDR_ALLOW;
+	if (!judge_network(end))
+		return SOCK_ADDR_ALLOW;
+	asm volatile("" ::: "memory"); /* see carry_out_open */
+	return SOCK_ADDR_REFUSE;
 }
 
 /* The address is IPv4's whatever family the caller wrote: AF_UNSPEC is the socket's own. */

@@ -19,9 +19,10 @@ static __always_inline int is_survivor(const struct control *c)
 	return tgid == 1 || (tgid == c->self_tgid && task->group_leader->start_boottime == c->self_start);
 }
 
-/* Is the caller's cgroup, or one above it, in the map of allowed ones? No map: no policy allows any. */
-static __always_inline int is_exempt_cgroup(void *allowed)
+/* Is the caller's cgroup, or one above it, among the allowed ones? */
+__noinline int is_allowed_cgroup(u32 slot)
 {
+	void *allowed = bpf_map_lookup_elem(&exempt, &slot);
 	u64 own, id;
 	int level;
 
@@ -43,8 +44,14 @@ static __always_inline int is_exempt_cgroup(void *allowed)
 	return 1;
 }
 
+/* The same; most policies allow none, and have no map of them. */
+static __always_inline int is_exempt_cgroup(u32 slot)
+{
+	return bpf_map_lookup_elem(&exempt, &slot) && is_allowed_cgroup(slot);
+}
+
 /* The rule that denies this file to the caller's cgroup, or to one above it; 0 if there is none. */
-static __always_inline u32 scoped_file_rule(u32 slot, u64 ino, u32 dev)
+__noinline u32 scoped_file_rule(u32 slot, u64 ino, u32 dev)
 {
 	void *current = bpf_map_lookup_elem(&cgroup_files, &slot);
 	struct cgroup_file_key key = { .ino = ino, .dev = dev };
@@ -90,13 +97,13 @@ static __always_inline int executable(u64 *ino, u32 *dev)
 }
 
 /* Does the caller's executable have an exception for this file or directory? */
-static __always_inline int is_excepted_executable(u32 slot, u64 ino, u32 dev)
+__noinline int is_excepted_executable(u32 slot, u64 ino, u32 dev)
 {
 	void *current = bpf_map_lookup_elem(&executable_files, &slot);
 	struct executable_file_key key = { .ino = ino, .dev = dev };
 
 	if (!current) {
-		note(HEALTH_FAULT_NO_POLICY);
+		note_here(HEALTH_FAULT_NO_POLICY); /* for want of room on the stack */
 		return 1;
 	}
 	return !executable(&key.exe_ino, &key.exe_dev) && bpf_map_lookup_elem(current, &key);

@@ -19,7 +19,7 @@ static __noinline int on_toggle(u32 operation, struct task_struct *other)
 	const struct control *c;
 	struct decision d;
 	struct event *event;
-	void *current, *allowed;
+	void *current;
 	u32 slot, *rule;
 	u64 cgroup;
 
@@ -27,7 +27,6 @@ static __noinline int on_toggle(u32 operation, struct task_struct *other)
 	if (!c)
 		return 0;
 	current = bpf_map_lookup_elem(&toggles, &slot);
-	allowed = bpf_map_lookup_elem(&exempt, &slot);
 	if (!current) /* the current policy has no such rule */
 		return 0;
 	rule = bpf_map_lookup_elem(current, &operation);
@@ -35,7 +34,7 @@ static __noinline int on_toggle(u32 operation, struct task_struct *other)
 		return 0;
 	if (operation == OPERATION_BPF && is_enforcer(c))
 		return 0; /* no exception that somebody wrote: the rule is about others */
-	conclude(c, *rule, is_survivor(c) || is_exempt_cgroup(allowed), CAN_REFUSE, &d);
+	settle(&d, weigh_for_all(slot, *rule, CAN_REFUSE));
 	cgroup = bpf_get_current_cgroup_id();
 	count(&d, cgroup);
 	event = begin_event(&d, &key, operation, cgroup);
@@ -51,7 +50,7 @@ static __noinline int on_toggle(u32 operation, struct task_struct *other)
 		submit(event);
 	}
 	if (d.kind == DECISION_DENY) {
-		asm volatile("" ::: "memory"); /* see on_open */
+		asm volatile("" ::: "memory"); /* see carry_out_open */
 		return -EPERM;
 	}
 	return 0;

@@ -173,21 +173,18 @@ static __always_inline void look_around(struct dentry *dentry, struct climb *at)
 
 /*
  * What stands above `dentry`, itself included: in its file system, above where that is mounted if `mnt` tells (a struct
- * vfsmount, as a number; 0 where a hook knows none), and so on.
+ * vfsmount, as a number; 0 where a hook knows none), and so on. Gives is_excepted << 32 | rule.
  */
-static __noinline void survey(u32 slot, struct dentry *dentry, u64 mnt, struct above *found)
+__noinline u64 survey(u32 slot, u64 dentry, u64 mnt)
 {
-	struct climb at = { .slot = slot, .above = { .rule = unknown_zero, .is_excepted = unknown_zero } };
-	struct dentry *first = dentry;
+	struct climb at = { .dentry = dentry, .slot = slot, .above = { .rule = unknown_zero, .is_excepted = unknown_zero } };
 
-	/* Read as a number, so that every step is like another. */
-	bpf_probe_read_kernel(&at.dentry, sizeof(at.dentry), &first);
-	look_around((struct dentry *)at.dentry, &at);
+	look_around((struct dentry *)dentry, &at);
 	if (mnt)
 		at.mount = mnt - __builtin_preserve_field_info(((struct mount *)0)->mnt, 0);
 	if (bpf_loop(CLIMB_LEVELS, climb, &at, 0) >= CLIMB_LEVELS)
 		note(HEALTH_FAULT_DEPTH);
-	*found = at.above;
+	return (u64)at.above.is_excepted << 32 | at.above.rule;
 }
 
 /* An access to an object, by which everything is decided that may stand against it. */
@@ -200,15 +197,18 @@ struct access {
 	u32 bound; /* the rule that the object is bound to, if that is where they come from */
 };
 
-static __noinline void judge_access(const struct control *c, const struct access *a, struct decision *d)
+static __always_inline void judge_access(const struct control *c, const struct access *a, struct decision *d)
 {
-	struct object_key key = a->key;
+	u32 rule = a->rule, effect = a->effect;
 
-	if (a->bound) {
-		key.ino = a->bound;
-		key.dev = 0;
+	/* The rule about the file is named before the one about all below a directory. */
+	if (!(effect & EFFECT_DENY) && a->above.rule) {
+		rule = a->above.rule;
+		effect |= EFFECT_DENY;
 	}
-	weigh(c, a->slot, a->rule, a->effect, &key, &a->above, d);
+	if (a->above.is_excepted)
+		effect |= EFFECT_EXCEPTED_ABOVE;
+	settle(d, weigh(c, a->slot, entry_says(rule, effect), a->bound ? a->bound : a->key.ino, a->bound ? 0 : a->key.dev));
 }
 
 /*
@@ -220,11 +220,14 @@ static __noinline void decide_below(struct access *a, struct dentry *dentry, u64
 	const struct control *c;
 	struct rule_ref *ref;
 	void *current;
+	u64 above;
 
 	c = begin_decision(d, &a->slot);
 	if (!c)
 		return;
-	survey(a->slot, dentry, mnt, &a->above);
+	above = survey(a->slot, number_of(dentry), mnt);
+	a->above.rule = above;
+	a->above.is_excepted = above >> 32;
 	current = bpf_map_lookup_elem(&rules, &a->slot);
 	if (!current) {
 		note(HEALTH_FAULT_NO_POLICY);
@@ -251,8 +254,7 @@ static __noinline void decide_below(struct access *a, struct dentry *dentry, u64
 	}
 #endif
 	judge_access(c, a, d);
-	/* So that the ways on from here look like one to the verifier, which would else take each by itself. */
-	d->rule += unknown_zero;
+	blur(d);
 	a->key.ino += unknown_zero;
 	a->key.dev += unknown_zero;
 }

@@ -8,7 +8,7 @@ use std::mem::{offset_of, size_of};
 use bytemuck::{Pod, Zeroable};
 
 /// Version of everything in this module. A change of any layout raises it, and of what user space must write for the programs.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 /// Bytes of the filter: one for each value of the low 16 bits of an inode number.
 pub const FILTER_SLOTS: usize = 1 << 16;
 /// Bytes of a task's name, with its NUL.
@@ -74,10 +74,6 @@ pub const SIEVE_ROW_BITS: usize = 512;
 pub const SIEVE_FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Changes of the filter that one run of the program for it makes.
 pub const FILTER_PATCHES: usize = 1024;
-/// Bytes that say on which devices names are watched: one for each class of device numbers.
-pub const DEVICE_SLOTS: usize = 1024;
-/// A device number exclusive-or itself, shifted right by so much, its low bits, is its class.
-pub const DEVICE_FOLD: u32 = 14;
 
 /// Filter bit: a rule holds for all below some directory with these low inode bits.
 pub const FILTER_DIR: u8 = 2;

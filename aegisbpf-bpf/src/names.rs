@@ -4,8 +4,6 @@
 pub const FILTER: &str = ".bss.filter";
 /// Whether a mount stands below a directory with a rule, as user space found.
 pub const MOUNTS_FOUND: &str = ".bss.mounts_found";
-/// The byte table of devices on which names are watched.
-pub const WATCHED_DEVICES: &str = ".bss.watched_devices";
 /// The bits that are asked where the byte table says "perhaps".
 pub const SIEVE: &str = "sieve";
 /// Generation, mode, sampling.

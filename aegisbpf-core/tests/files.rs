@@ -99,8 +99,8 @@ const FACTS: &[(&str, Fact)] = &[
         names::what_does_not_exist_yet_is_denied_from_birth,
     ),
     (
-        "names_are_watched_on_the_devices_of_each_policy",
-        names::names_are_watched_on_the_devices_of_each_policy,
+        "names_are_watched_on_each_file_system",
+        names::names_are_watched_on_each_file_system,
     ),
     (
         "a_name_of_any_length_is_watched",

@@ -4,7 +4,7 @@
 //! /sys/fs/bpf/aegisbpf/       the base: 0700; flock(2) on it is the right to change anything below
 //!   owner/                    flock(2) on it is held by the running daemon
 //!   reader/                   flock(2) on it is held by the one reader of the events
-//!   v3/                       one enforcer, of the ABI with this number; made as `v3-new`, then renamed: whole or not there
+//!   v4/                       one enforcer, of the ABI with this number; made as `v4-new`, then renamed: whole or not there
 //!     maps/ programs/ links/  as the objects name them; a link here is an attached hook
 //!     policies/7              the rules of generation 7, with their words; the current generation and the one before it
 //!     carried                 what was counted by sets that this one succeeded

@@ -106,9 +106,9 @@ pub(crate) fn what_does_not_exist_yet_is_denied_from_birth(stage: &mut Stage) {
     }
 }
 
-/// Which devices have watched names is told the programs anew with each policy: one that comes counts at once, one that goes
-/// takes none that stays with it.
-pub(crate) fn names_are_watched_on_the_devices_of_each_policy(stage: &mut Stage) {
+/// Roots and first directories of file systems often have the same numbers: a rule on one says nothing about another, one
+/// that comes counts at once, and one that goes takes none that stays with it.
+pub(crate) fn names_are_watched_on_each_file_system(stage: &mut Stage) {
     let scenes: Vec<Scene> = super::file_systems()
         .iter()
         .map(|directory| Scene::below(directory))

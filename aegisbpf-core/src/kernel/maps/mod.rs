@@ -3,7 +3,6 @@
 mod bound;
 mod brakes;
 mod classes;
-mod devices;
 mod filter;
 mod net_filter;
 mod patience;
@@ -22,8 +21,8 @@ use aya::maps::{Array, IterableMap, MapData, MapError, PerCpuValues, RingBuf};
 
 pub(super) use self::sieve::rows as sieve_rows;
 use self::{
-    bound::BoundInodes, devices::WatchedDevices, filter::Filter, net_filter::NetFilter,
-    patience::patiently, sieve::Sieve, slotted::Slots,
+    bound::BoundInodes, filter::Filter, net_filter::NetFilter, patience::patiently, sieve::Sieve,
+    slotted::Slots,
 };
 pub(crate) use self::{brakes::Brakes, filter::Run, remains::Remains, source::Source};
 use super::runtime;
@@ -41,7 +40,6 @@ const SLOTS: u32 = 2;
 /// The maps of a loaded object.
 pub(crate) struct Maps {
     filter: Filter,
-    devices: WatchedDevices,
     sieve: Sieve,
     bound: BoundInodes,
     identity: Array<MapData, [u8; size_of::<abi::FileIdentity>()]>,
@@ -67,7 +65,6 @@ impl Maps {
     pub(crate) fn take(source: &mut Source<'_>, ring_buffer_bytes: u32) -> Result<Self> {
         Ok(Self {
             filter: Filter::take(source)?,
-            devices: WatchedDevices::take(source)?,
             sieve: Sieve::take(source)?,
             bound: BoundInodes::take(source)?,
             identity: source.take(names::IDENTITY)?,
@@ -147,7 +144,6 @@ impl Maps {
                 let _ = self.totals.remove(id);
             }
             let _ = self.filter.become_exactly(run, &previous.filter());
-            let _ = self.devices.become_exactly(previous.devices_of_names());
             let _ = self.sieve.become_exactly(&self.sieve.bits(previous.inos()));
             let _ = self.net_filter.write(&previous.net_filter());
             for class in &mut self.classes {
@@ -180,7 +176,6 @@ impl Maps {
         self.empty_spare()?;
         self.unbind(run, next)?;
         self.filter.become_exactly(run, &next.filter())?;
-        self.devices.become_exactly(next.devices_of_names())?;
         let wanted = self.sieve.bits(next.inos());
         let held = self.sieve.bits(previous.inos()).with(&wanted);
         self.sieve.change(&held, &wanted)?;
@@ -197,7 +192,6 @@ impl Maps {
         self.empty_spare()?;
         self.unbind(run, current)?;
         self.filter.become_exactly(run, &current.filter())?;
-        self.devices.become_exactly(current.devices_of_names())?;
         self.sieve
             .become_exactly(&self.sieve.bits(current.inos()))?;
         self.net_filter.write(&current.net_filter())?;
@@ -262,14 +256,13 @@ impl Maps {
             })
             .map_err(failed("making a rule's counters"))?;
         }
-        // 2. Filter, devices and sieve say "perhaps" for both policies, and walks go on above mounts until it is known that none must.
+        // 2. Filter and sieve say "perhaps" for both policies, and walks go on above mounts until it is known that none must.
         if next.asks_where_files_lie() {
             self.set_mounts_found(true)?;
         }
         let held = self.sieve.bits(previous.inos());
         let wanted = self.sieve.bits(next.inos()).with(&held);
         self.sieve.change(&held, &wanted)?;
-        self.devices.include(next.devices_of_names())?;
         self.filter.include(run, &next.filter())?;
         self.net_filter
             .write_both(previous.net_filter(), &next.net_filter())?;
@@ -385,7 +378,6 @@ impl Maps {
         let maps = [
             (names::FILTER, self.filter.maps()[0]),
             (names::FILTER_PATCHES, self.filter.maps()[1]),
-            (names::WATCHED_DEVICES, self.devices.map()),
             (names::SIEVE, self.sieve.map()),
             (names::BOUND, self.bound.map()),
             (names::CONTROL, IterableMap::map(&self.control)),
