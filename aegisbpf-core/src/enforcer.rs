@@ -12,7 +12,7 @@ use crate::{
     control::{self, About, Applied, Control},
     error::{Error, Result},
     kernel::{
-        Loaded, Sizes, build, capability, heap,
+        Loaded, Sizes, build, heap,
         lock::{self, Lock},
         pins::Pins,
         support,
@@ -194,8 +194,8 @@ impl EnforcerBuilder {
         Ok(enforcer)
     }
 
-    /// Loads the programs and fills the maps, and attaches nothing: [`Control::attach`] does. (Hooks of a pinned enforcer
-    /// that is taken up stay attached.)
+    /// Loads the programs that the policy needs and fills the maps, and attaches nothing: [`Control::attach`] does. (Hooks of
+    /// a pinned enforcer that is taken up stay attached.) What another policy needs besides is loaded with that.
     ///
     /// # Errors
     /// [`Error::Unsupported`] if this host cannot do it, with the remedy; [`Error::Policy`] if the policy cannot
@@ -313,8 +313,7 @@ impl EnforcerBuilder {
                 .max(2),
         };
         let mode = self.mode.unwrap_or(Mode::Audit);
-        let only_network = self.policy.as_ref().is_some_and(capability::is_network);
-        let (backend, loaded) = support::choose(mode, self.backend, sizes, only_network)?;
+        let (backend, loaded) = support::choose(mode, self.backend, sizes, self.policy.as_ref())?;
         heap::give_back();
         let has_cgroups = matches!(backend, Backend::Tracepoint | Backend::Sock);
         if self.network_scope.is_some() && !has_cgroups {

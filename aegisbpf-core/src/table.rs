@@ -1,10 +1,11 @@
 //! Rules and the map entries they become. The kernel knows ids and effects; words stay here.
 
+mod needs;
 mod network;
 mod subjects;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     sync::Arc,
 };
@@ -12,6 +13,7 @@ use std::{
 use aegisbpf_bpf::abi::{self, NameKey, NameRef, ObjectKey, RuleRef};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::needs::{Need, expected};
 use crate::{
     FileId,
     locate::WatchedName,
@@ -72,31 +74,6 @@ impl fmt::Display for State {
             } => write!(f, "executable {executable}, all below {directory}"),
         }
     }
-}
-
-/// What a policy has that calls for hooks of its own: a hook that nothing needs is not attached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Need {
-    /// A rule that denies a file.
-    Files,
-    /// A rule that follows a file's name.
-    Names,
-    /// A rule or an exception about all below a directory: where a file lies matters.
-    Directories,
-    /// A rule about the names of what is executed.
-    ExecNames,
-    /// A rule about where to connect or send.
-    Outward,
-    /// A rule about where to bind, listen or accept.
-    Inward,
-    /// A rule about addresses: it holds for connections that are there already, too.
-    Peers,
-    /// A rule about tracing.
-    Ptrace,
-    /// A rule about kernel modules.
-    ModuleLoad,
-    /// A rule about bpf(2).
-    Bpf,
 }
 
 /// A rule with what became of it.
@@ -245,23 +222,6 @@ impl Table {
     fn fresh(&mut self) -> RuleId {
         self.last_id += 1;
         RuleId::new(self.last_id).expect("counting up from one never gives zero before 2^32 rules")
-    }
-
-    /// What this policy calls for.
-    pub(crate) fn needs(&self) -> BTreeSet<Need> {
-        let mut needs = BTreeSet::new();
-        if self.names().next().is_some() {
-            needs.insert(Need::Names);
-        }
-        if self.files().next().is_some() {
-            needs.insert(Need::Files);
-        }
-        if self.asks_where_files_lie() {
-            needs.insert(Need::Directories);
-        }
-        needs.extend(self.network_needs());
-        needs.extend(self.toggle_needs());
-        needs
     }
 
     /// The entries of the map `rules`: what is denied to all, what single cgroups or executables have rules about, and
@@ -429,11 +389,6 @@ impl Table {
         self.files()
             .filter(|(key, _)| key.kind == abi::OBJECT_FILE)
             .map(|(key, _)| key.ino)
-    }
-
-    /// The devices of the directories in which names are watched.
-    pub(crate) fn devices_of_names(&self) -> impl Iterator<Item = u32> {
-        self.names().map(|(key, _)| key.dev)
     }
 
     /// The filter bytes that these entries need.

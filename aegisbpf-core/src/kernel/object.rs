@@ -53,11 +53,17 @@ pub(crate) struct Sizes {
 }
 
 impl Loaded {
-    /// Loads the object of `backend` and has the kernel verify its programs. Attaches nothing.
+    /// Loads the object of `backend` and has the kernel verify the programs that `needs` call for; what others call for
+    /// follows when it is to be attached. Attaches nothing.
     ///
     /// # Errors
     /// [`Error::Unsupported`] if this kernel refuses, with what it said.
-    pub(super) fn load(backend: Backend, types: &Types, sizes: Sizes) -> Result<Self> {
+    pub(super) fn load(
+        backend: Backend,
+        types: &Types,
+        sizes: Sizes,
+        needs: &BTreeSet<Need>,
+    ) -> Result<Self> {
         Types::require(backend)?;
         let bytes = object(backend);
         let refused = |source: crate::error::Source, what: &str| refusal(backend, what, source);
@@ -93,17 +99,16 @@ impl Loaded {
             scope: None,
             backend,
         };
-        // Most policies have no rule about a directory, and beside tracepoints none about the network: what only such rules
-        // need is loaded with the first.
-        let beside = backend == Backend::Tracepoint;
-        let is_usual = |hook: &Hook| match hook.need {
-            Need::Directories => false,
-            Need::Inward | Need::Outward => !beside,
-            _ => true,
-        };
-        let now: Vec<Hook> = loaded.hooks.iter().copied().filter(is_usual).collect();
-        loaded.verify(&now, types)?;
+        loaded.verify_missing(|hook| hook.is_for(needs), types)?;
         Ok(loaded)
+    }
+
+    /// Has the kernel verify every program that this backend may ever need.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if this kernel refuses one, with what it said.
+    pub(super) fn verify_all(&mut self, types: &Types) -> Result<()> {
+        self.verify_missing(|_| true, types)
     }
 
     /// Has the kernel verify the programs of `hooks`, out of the object that this process loaded.
@@ -134,17 +139,17 @@ impl Loaded {
         Ok(())
     }
 
-    /// The same for those among `hooks` that are not in the kernel yet.
-    fn verify_late(&mut self, hooks: &[Hook]) -> Result<()> {
-        let is_late = |hook: &&Hook| {
+    /// The same for the programs of `wanted` hooks that are not in the kernel yet.
+    fn verify_missing(&mut self, wanted: impl Fn(&Hook) -> bool, types: &Types) -> Result<()> {
+        let is_missing = |hook: &&Hook| {
             let program = self.programs.get(hook.program);
-            program.is_some_and(|program| program.fd().is_err())
+            wanted(hook) && program.is_some_and(|program| program.fd().is_err())
         };
-        let late: Vec<Hook> = hooks.iter().filter(is_late).copied().collect();
-        if late.is_empty() {
+        let missing: Vec<Hook> = self.hooks.iter().filter(is_missing).copied().collect();
+        if missing.is_empty() {
             return Ok(());
         }
-        self.verify(&late, &Types::default())
+        self.verify(&missing, types)
     }
 
     /// Lets programs on sockets see those of one cgroup alone.
@@ -176,7 +181,7 @@ impl Loaded {
     /// If the file system refuses, or something has that name already.
     pub(crate) fn pin(&mut self, pins: &Pins) -> Result<()> {
         // Whoever takes up the pins has no object to load from.
-        self.verify_late(&self.hooks.clone())?;
+        self.verify_all(&Types::default())?;
         let Programs::Object(ebpf, _) = &mut self.programs else {
             return Err(Error::kernel("pinning programs", "they are pinned already"));
         };
@@ -228,7 +233,7 @@ impl Loaded {
         if missing.is_empty() {
             return Ok(());
         }
-        self.verify_late(&missing)?;
+        self.verify_missing(|hook| missing.contains(hook), &Types::default())?;
         let needs_tracefs = missing.iter().any(|h| matches!(h.place, Place::Syscall(_)));
         let (programs, links) = (&mut self.programs, &mut self.links);
         let scope = self.scope.as_deref();

@@ -1,11 +1,12 @@
 //! What this host can do, found by looking and by trying.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use serde::Serialize;
 
 use super::{
+    capability,
     object::{Loaded, Sizes},
     private_mount, probe,
     types::{self, Types},
@@ -14,6 +15,8 @@ use crate::{
     backend::{Backend, Mode},
     cgroup::CgroupTree,
     error::{Error, Result},
+    policy::Policy,
+    table::{self, Need},
 };
 
 const LSM_LIST: &str = "/sys/kernel/security/lsm";
@@ -123,33 +126,33 @@ fn none(name: &'static str, found: &str) -> Check {
     }
 }
 
-/// The backend to use for `mode`: the wanted one, or the first that works. Rules about the network alone can be enforced
-/// where others cannot.
+/// The backend to use for `mode`: the wanted one, or the first that takes what `policy` calls for. Rules about the network
+/// alone can be enforced where others cannot.
 pub(crate) fn choose(
     mode: Mode,
     wanted: Option<Backend>,
     sizes: Sizes,
-    only_network: bool,
+    policy: Option<&Policy>,
 ) -> Result<(Backend, Loaded)> {
-    let types = &Types::default();
+    let (types, needs) = (&Types::default(), &table::expected(policy));
     match (wanted, mode) {
         (Some(Backend::Tracepoint), Mode::Enforce) => Err(audit_only()),
-        (Some(Backend::Lsm), _) => load_lsm(types, sizes),
-        (Some(backend), _) => load(backend, types, sizes),
+        (Some(Backend::Lsm), _) => load_lsm(types, sizes, needs),
+        (Some(backend), _) => load(backend, types, sizes, needs),
         // What the first had to say is what helps: it is the one that a reboot would give.
-        (None, Mode::Enforce) => load_lsm(types, sizes)
+        (None, Mode::Enforce) => load_lsm(types, sizes, needs)
             .or_else(|lsm| {
-                let found = load(Backend::ModifyReturn, types, sizes).map_err(|_| lsm)?;
+                let found = load(Backend::ModifyReturn, types, sizes, needs).map_err(|_| lsm)?;
                 never_skipped()?;
                 Ok(found)
             })
-            .or_else(|refusal| match only_network {
-                true => load(Backend::Sock, types, sizes).map_err(|_| refusal),
+            .or_else(|refusal| match policy.is_some_and(capability::is_network) {
+                true => load(Backend::Sock, types, sizes, needs).map_err(|_| refusal),
                 false => Err(refusal),
             }),
-        (None, Mode::Audit) => load_lsm(types, sizes)
-            .or_else(|_| load(Backend::ModifyReturn, types, sizes))
-            .or_else(|_| load(Backend::Tracepoint, types, sizes)),
+        (None, Mode::Audit) => load_lsm(types, sizes, needs)
+            .or_else(|_| load(Backend::ModifyReturn, types, sizes, needs))
+            .or_else(|_| load(Backend::Tracepoint, types, sizes, needs)),
     }
 }
 
@@ -230,7 +233,7 @@ pub(crate) fn audit_only() -> Error {
     }
 }
 
-fn load_lsm(types: &Types, sizes: Sizes) -> Result<(Backend, Loaded)> {
+fn load_lsm(types: &Types, sizes: Sizes, needs: &BTreeSet<Need>) -> Result<(Backend, Loaded)> {
     let unsupported = |reason: String| Error::Unsupported {
         what: "using the lsm backend".into(),
         reason,
@@ -243,12 +246,17 @@ fn load_lsm(types: &Types, sizes: Sizes) -> Result<(Backend, Loaded)> {
             "the active LSM list ({list}) lacks bpf, so LSM programs would attach and never run"
         )));
     }
-    load(Backend::Lsm, types, sizes)
+    load(Backend::Lsm, types, sizes, needs)
 }
 
-fn load(backend: Backend, types: &Types, sizes: Sizes) -> Result<(Backend, Loaded)> {
+fn load(
+    backend: Backend,
+    types: &Types,
+    sizes: Sizes,
+    needs: &BTreeSet<Need>,
+) -> Result<(Backend, Loaded)> {
     probe::takes(backend, types)?;
-    Loaded::load(backend, types, sizes).map(|loaded| (backend, loaded))
+    Loaded::load(backend, types, sizes, needs).map(|loaded| (backend, loaded))
 }
 
 /// The LSMs that are active, in their order, or why it is not known.
@@ -360,8 +368,10 @@ fn lsm() -> Check {
 }
 
 fn programs(backend: Backend, types: &Types, name: &'static str) -> Check {
-    match Loaded::load(backend, types, PROBE_SIZES) {
-        Ok(_) => ok(name, "the kernel takes them"),
+    let all = Loaded::load(backend, types, PROBE_SIZES, &BTreeSet::new())
+        .and_then(|mut loaded| loaded.verify_all(types));
+    match all {
+        Ok(()) => ok(name, "the kernel takes them"),
         Err(e) => Check {
             name,
             status: if backend == Backend::Tracepoint {

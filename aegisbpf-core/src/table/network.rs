@@ -1,13 +1,13 @@
 //! Rules about the network, and the map entries they become.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     net::{IpAddr, Ipv6Addr},
 };
 
 use aegisbpf_bpf::abi::{self, NetKey, PrefixData};
 
-use super::{Need, State, Table};
+use super::{State, Table};
 use crate::policy::{Class, IpPrefix, Object, Operation, Proto, Rule};
 
 /// Bits of an IPv6 address that the network filter looks at: the second 16, since the first are nearly always alike.
@@ -74,26 +74,8 @@ impl Table {
         filter
     }
 
-    /// What the network rules call for.
-    pub(super) fn network_needs(&self) -> BTreeSet<Need> {
-        let mut needs = BTreeSet::new();
-        for (_, rule, _) in self.network() {
-            if !matches!(rule.object, Object::Port { .. }) {
-                needs.insert(Need::Peers);
-            }
-            needs.extend(directions(rule.operation).map(|direction| {
-                if direction == abi::DIRECTION_OUT {
-                    Need::Outward
-                } else {
-                    Need::Inward
-                }
-            }));
-        }
-        needs
-    }
-
     /// The rules about the network that hold, each with the cgroup that it is about, or 0.
-    fn network(&self) -> impl Iterator<Item = (u32, &Rule, u64)> {
+    pub(super) fn network(&self) -> impl Iterator<Item = (u32, &Rule, u64)> {
         self.rows
             .iter()
             .filter_map(|(id, row)| match (row.rule.class(), &row.state) {
@@ -146,7 +128,7 @@ fn keys(rule: &Rule, cgroup: u64) -> Vec<NetKey> {
     }
 }
 
-fn directions(operation: Operation) -> impl Iterator<Item = u8> {
+pub(super) fn directions(operation: Operation) -> impl Iterator<Item = u8> {
     let (out, within) = match operation {
         Operation::Connect => (true, false),
         Operation::Bind => (false, true),

@@ -79,15 +79,6 @@ impl Table {
         self.first_of(|row| Some(toggle(&row.rule)?.0.into()))
     }
 
-    /// What these rules call for.
-    pub(super) fn toggle_needs(&self) -> impl Iterator<Item = Need> {
-        let rules = self.rows.values().map(|row| &row.rule);
-        rules.filter_map(|rule| match rule.class() {
-            Class::Comm => Some(Need::ExecNames),
-            _ => Some(toggle(rule)?.1),
-        })
-    }
-
     /// Which further look-ups an access to a file asks for, beside its own rule: `EFFECT_…` bits.
     pub(crate) fn effects(&self) -> BTreeMap<FileId, u32> {
         let mut effects = BTreeMap::new();
@@ -126,7 +117,7 @@ fn exception(executable: FileId, object: FileId) -> ExecutableFileKey {
 }
 
 /// The operation that a rule denies as such, and what it needs.
-fn toggle(rule: &Rule) -> Option<(u8, Need)> {
+pub(super) fn toggle(rule: &Rule) -> Option<(u8, Need)> {
     match rule.class() {
         Class::Ptrace => Some((abi::OPERATION_PTRACE, Need::Ptrace)),
         Class::ModuleLoad => Some((abi::OPERATION_MODULE_LOAD, Need::ModuleLoad)),

@@ -183,20 +183,21 @@ pub(crate) fn all_below_a_directory_is_counted_and_named(backend: Backend) {
 }
 
 /// Also where somebody has let go of the events meanwhile, and the numbers of descriptors are others' now.
-pub(crate) fn what_only_directories_need_is_loaded_with_the_first(backend: Backend) {
+pub(crate) fn what_only_other_rules_need_is_loaded_with_the_first(backend: Backend) {
     let scene = Scene::new();
     let mut aegis = attach(backend, scene.policy());
-    let programs = |aegis: &Enforcer| {
+    let programs = |aegis: &Enforcer, of: &str| {
         let memory = aegis.stats().unwrap().memory;
-        memory.iter().filter(|part| part.of.contains('/')).count()
+        memory.iter().filter(|part| part.of.contains(of)).count()
     };
-    let before = programs(&aegis);
+    let before = programs(&aegis, "/");
+    assert_eq!(programs(&aegis, "connect"), 0);
     drop(aegis.events().unwrap());
     let others: Vec<File> = (0..64).map(|_| File::open("/dev/null").unwrap()).collect();
     let policy = format!("version=7\n[deny_dir]\n{}\n", scene.folder.path().display());
     aegis.apply(&policy.parse().unwrap()).unwrap();
     drop(others);
-    assert!(programs(&aegis) > before);
+    assert!(programs(&aegis, "/") > before);
     open_often(&scene.plain, 10);
     assert_eq!(only_rule(&aegis.stats().unwrap()).0, 10);
     // And back again.
@@ -204,6 +205,9 @@ pub(crate) fn what_only_directories_need_is_loaded_with_the_first(backend: Backe
     open_often(&scene.plain, 10);
     open_often(&scene.secret, 10);
     assert_eq!(only_rule(&aegis.stats().unwrap()).0, 10);
+    let network = "version=1\n[deny_port]\n9:tcp:connect\n";
+    aegis.apply(&network.parse().unwrap()).unwrap();
+    assert_ne!(programs(&aegis, "connect"), 0);
 }
 
 pub(crate) fn o_path_gives_no_access_and_counts_nothing(backend: Backend) {

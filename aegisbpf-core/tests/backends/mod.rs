@@ -52,8 +52,8 @@ pub(crate) const BOTH: &[(&str, Fact)] = &[
         audit::all_below_a_directory_is_counted_and_named,
     ),
     (
-        "what_only_directories_need_is_loaded_with_the_first",
-        audit::what_only_directories_need_is_loaded_with_the_first,
+        "what_only_other_rules_need_is_loaded_with_the_first",
+        audit::what_only_other_rules_need_is_loaded_with_the_first,
     ),
     (
         "o_path_gives_no_access_and_counts_nothing",
