@@ -156,11 +156,11 @@ fn plan(workload: &dyn Workload, variant: Variant, options: &Options, guard: &Re
     };
     if options.budget == Budget::Smoke {
         // To see that everything works, two quads do. They decide nothing, and the verdict says so.
-        plan.window = Duration::from_millis(500);
-        plan.warmup_blocks = 4;
+        plan.window = Duration::from_millis(250);
+        plan.warmup_blocks = 2;
         plan.min_quads = 2;
         if variant == Variant::Hits {
-            (plan.warmup_blocks, plan.min_quads) = (2, 1);
+            (plan.warmup_blocks, plan.min_quads) = (1, 1);
         }
     }
     plan
