@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use statrs::distribution::{ContinuousCDF, Normal};
 
 use crate::{record::BlockRecord, schedule::Arm};
 
@@ -55,6 +56,9 @@ pub fn judge(blocks: &[&BlockRecord]) -> Vec<ErrorClass> {
         .collect()
 }
 
+/// So many errors are counted one by one; of more the normal law is as good, in no time.
+const EXACT: u64 = 1_000_000;
+
 /// P(X ≥ k) for X binomial(n, share): given all errors, how many fall into the guarded arm by chance (exact,
 /// conditional on the total, after Przyborowski and Wilenski 1940).
 fn tail(n: u64, k: u64, share: f64) -> f64 {
@@ -63,6 +67,11 @@ fn tail(n: u64, k: u64, share: f64) -> f64 {
     }
     if share <= 0.0 || share >= 1.0 {
         return if share >= 1.0 { 1.0 } else { 0.0 };
+    }
+    if n > EXACT {
+        let (n, k) = (n as f64, k as f64);
+        let z = (k - 0.5 - n * share) / (n * share * (1.0 - share)).sqrt();
+        return Normal::standard().sf(z);
     }
     let odds = (share / (1.0 - share)).ln();
     let mut log_mass = n as f64 * (1.0 - share).ln();
@@ -91,6 +100,18 @@ mod tests {
                 "{n} {k} {share}"
             );
         }
+    }
+
+    #[test]
+    fn millions_of_errors_are_judged_as_hundreds_of_thousands_are() {
+        // One standard deviation above the mean, just below the border and just above it.
+        for n in [EXACT, EXACT + 2] {
+            let k = n / 2 + n.isqrt() / 2;
+            let p = tail(n, k, 0.5);
+            assert!((p - 0.1587).abs() < 1e-3, "{n}: {p}");
+        }
+        assert!(tail(1 << 53, 1 << 52, 0.5) > 0.4);
+        assert!(tail(1 << 53, 1 << 53, 0.5) < 1e-9);
     }
 
     #[test]

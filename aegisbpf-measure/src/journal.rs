@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, Write};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     decide::decide,
@@ -66,6 +67,16 @@ pub enum ReplayError {
         number: usize,
         /// Why not.
         source: serde_json::Error,
+    },
+    /// A figure that nobody measured: the arithmetic of the decision is exact far below it.
+    #[error(
+        "line {number} of the journal: {figure} is more than anything that can be measured; the line was changed"
+    )]
+    Figure {
+        /// Counted from 1.
+        number: usize,
+        /// Which.
+        figure: u64,
     },
     /// It was written by another version.
     #[error("the journal has version {found}; versions {NO_HEAD} and {VERSION} can be replayed")]
@@ -142,7 +153,11 @@ pub fn replay(from: impl BufRead) -> Result<Record, ReplayError> {
     let (mut blocks, mut checks) = (Vec::new(), Vec::new());
     for (number, text) in (1..).zip(from.lines()) {
         let text = text.map_err(ReplayError::Read)?;
-        match serde_json::from_str(&text).map_err(|source| ReplayError::Line { number, source })? {
+        let wrong = |source| ReplayError::Line { number, source };
+        if let Some(figure) = beyond_measure(&serde_json::from_str(&text).map_err(wrong)?) {
+            return Err(ReplayError::Figure { number, figure });
+        }
+        match serde_json::from_str(&text).map_err(wrong)? {
             Line::Run(read) => head = Some(of_version(VERSION, read.schema_version, read)?),
             Line::Plan {
                 schema_version,
@@ -194,6 +209,19 @@ pub fn replay(from: impl BufRead) -> Result<Record, ReplayError> {
         notes,
         baseline: None,
     })
+}
+
+/// A whole number that floats cannot hold exactly, if there is one. Seeds may be any number.
+fn beyond_measure(value: &Value) -> Option<u64> {
+    match value {
+        Value::Number(number) => number.as_u64().filter(|figure| *figure > 1 << 53),
+        Value::Array(items) => items.iter().find_map(beyond_measure),
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(name, _)| *name != "seed")
+            .find_map(|(_, value)| beyond_measure(value)),
+        Value::Null | Value::Bool(_) | Value::String(_) => None,
+    }
 }
 
 fn of_version(known: u32, found: u32, head: Head) -> Result<Head, ReplayError> {

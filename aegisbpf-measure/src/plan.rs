@@ -98,6 +98,9 @@ pub struct Plan {
     pub seed: u64,
 }
 
+/// Times are added and multiplied; no clock of ours has more.
+const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 3_600);
+
 /// A plan that cannot be carried out.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("the plan's `{field}` is {found}; it must be {wanted}")]
@@ -186,6 +189,16 @@ impl Plan {
         if self.window.is_zero() {
             return fault("window", &"0 s", "above 0");
         }
+        for (field, time) in [
+            ("window", self.window),
+            ("settle", self.settle),
+            ("budget", self.budget),
+            ("probe", self.probe),
+        ] {
+            if time > LONGEST {
+                return fault(field, &format!("{time:?}"), "less than ten years");
+            }
+        }
         if !self.looks.is_sorted_by(|a, b| a < b) {
             return fault("looks", &format!("{:?}", self.looks), "ascending");
         }
@@ -248,6 +261,9 @@ mod tests {
         let mut bad = plan();
         bad.looks = vec![9, 6];
         assert!(bad.check().unwrap_err().to_string().contains("looks"));
+        let mut bad = plan();
+        bad.budget = Duration::MAX;
+        assert!(bad.check().unwrap_err().to_string().contains("budget"));
         let mut bad = plan();
         bad.limits.throughput_percent = 100.0;
         let error = bad.check().unwrap_err();
