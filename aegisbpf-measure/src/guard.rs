@@ -155,11 +155,11 @@ pub trait Guard {
     /// If the kernel refuses.
     fn count_runs(&mut self, on: bool) -> Result<(), BoxError>;
 
-    /// Memory held now.
+    /// Memory held now. `None`: nobody knows which memory is its own, and none is judged.
     ///
     /// # Errors
     /// If it cannot be read.
-    fn memory(&mut self) -> Result<Memory, BoxError>;
+    fn memory(&mut self) -> Result<Option<Memory>, BoxError>;
 
     /// Measures an empty program where its own would run; called once, released, before the first quad. `None` (the
     /// default): it has no such program, and attribution takes the kernel's statistics as they are.

@@ -100,8 +100,8 @@ impl Guard for DoseGuard {
         Ok(self.dose.count_runs(on)?)
     }
 
-    fn memory(&mut self) -> Result<Memory, BoxError> {
-        Ok(Memory::default())
+    fn memory(&mut self) -> Result<Option<Memory>, BoxError> {
+        Ok(None)
     }
 
     fn calibrate(&mut self) -> Result<Option<EmptyProgram>, BoxError> {

@@ -64,7 +64,7 @@ fn an_obedient_enforcer_is_switched_and_read() {
         (vec!["open".to_owned()], 3)
     );
     guard.count_runs(true).unwrap();
-    let memory = guard.memory().unwrap();
+    let memory = guard.memory().unwrap().unwrap();
     assert_eq!(memory.kernel, 4096);
     assert!(memory.process > 0);
     guard.release().unwrap();

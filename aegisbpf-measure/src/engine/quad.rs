@@ -116,7 +116,7 @@ impl Engine<'_> {
         let wall = self.host.now().saturating_sub(begin);
         let memory = match arm {
             Arm::Bare => None,
-            Arm::Guarded => Some(self.ask("reading the memory", Guard::memory)?),
+            Arm::Guarded => self.ask("reading the memory", Guard::memory)?,
         };
         Ok(BlockRecord {
             purpose: Purpose::Quad,

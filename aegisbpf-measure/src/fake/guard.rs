@@ -77,12 +77,12 @@ impl Guard for FakeGuard {
         Ok(())
     }
 
-    fn memory(&mut self) -> Result<Memory, BoxError> {
+    fn memory(&mut self) -> Result<Option<Memory>, BoxError> {
         let total = self.0.borrow().truth.memory;
-        Ok(Memory {
+        Ok(Some(Memory {
             process: total / 2,
             kernel: total - total / 2,
-        })
+        }))
     }
 
     fn calibrate(&mut self) -> Result<Option<EmptyProgram>, BoxError> {

@@ -240,7 +240,11 @@ impl Guard for CommandGuard {
         Ok(())
     }
 
-    fn memory(&mut self) -> Result<Memory, BoxError> {
+    /// Of the processes that were named; what it holds in the kernel is not known.
+    fn memory(&mut self) -> Result<Option<Memory>, BoxError> {
+        if self.commands.processes.is_empty() {
+            return Ok(None);
+        }
         let process = processes(&self.commands.processes)
             .into_iter()
             .filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok())
@@ -249,10 +253,10 @@ impl Guard for CommandGuard {
                 line.trim().trim_end_matches(" kB").parse::<u64>().ok()
             })
             .sum::<u64>();
-        Ok(Memory {
+        Ok(Some(Memory {
             process: process << 10,
             kernel: 0,
-        })
+        }))
     }
 }
 
@@ -307,6 +311,8 @@ mod tests {
         guard.touch_denied().unwrap();
         let on = guard.evidence().unwrap();
         assert_eq!((on.links, on.hits), (guard.identity().hooks, 1));
+        // No process of it was named: nothing is known, which is not nothing.
+        assert_eq!(guard.memory().unwrap(), None);
         drop(guard);
         assert!(
             !scratch.path().join("flag").exists(),
@@ -356,7 +362,7 @@ mod tests {
             guard.look_at_processes();
         }
         assert_eq!(guard.clocks.len(), 1);
-        assert!(guard.memory().unwrap().process > 0);
+        assert!(guard.memory().unwrap().unwrap().process > 0);
         child.kill().unwrap();
         child.wait().unwrap();
         guard.look_at_processes();

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{self, BufRead, BufReader, Write},
+    os::unix::process::CommandExt,
     process::{Child, ChildStdin, Command as Program, ExitStatus, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
@@ -106,6 +107,8 @@ impl RemoteGuard {
         let mut child = program
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // An interrupt at the terminal is for us: in good order, it is released before it ends.
+            .process_group(0)
             .spawn()
             .map_err(GuardError::Start)?;
         let commands = child.stdin.take();
@@ -255,10 +258,10 @@ impl Guard for RemoteGuard {
         Ok(self.done(Command::CountRuns(on))?)
     }
 
-    fn memory(&mut self) -> Result<Memory, BoxError> {
+    fn memory(&mut self) -> Result<Option<Memory>, BoxError> {
         let process = proportional_set_size(self.child.id())?;
         match self.ask(Command::Memory)? {
-            Answer::Memory(kernel) => Ok(Memory { process, kernel }),
+            Answer::Memory(kernel) => Ok(Some(Memory { process, kernel })),
             other => Err(GuardError::Confused {
                 asked: word(Command::Memory).to_owned(),
                 answer: format!("{other:?}"),

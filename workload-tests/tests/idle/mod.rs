@@ -66,7 +66,7 @@ impl Guard for Idle {
         Ok(())
     }
 
-    fn memory(&mut self) -> Result<Memory, BoxError> {
-        Ok(Memory::default())
+    fn memory(&mut self) -> Result<Option<Memory>, BoxError> {
+        Ok(None)
     }
 }
