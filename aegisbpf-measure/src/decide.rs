@@ -104,10 +104,16 @@ pub fn decide(plan: &Plan, observed: &Observed) -> Judgement {
                 .map(|fault| format!("treatment not applied: {fault}")),
         );
     }
+    // Work that fails for the guard's sake is a finding; that it was not done then is no fault of the measurement.
+    let fails = errors.iter().any(|class| class.fails);
     for check in &observed.checks {
+        let faults = if fails {
+            check.guard_faults()
+        } else {
+            check.faults()
+        };
         invalid.extend(
-            check
-                .faults()
+            faults
                 .into_iter()
                 .map(|fault| format!("treatment not applied: {fault}")),
         );
@@ -132,11 +138,14 @@ pub fn decide(plan: &Plan, observed: &Observed) -> Judgement {
             observed.changed.join(", ")
         ));
     }
-    if excluded.len() as f64 > EXCLUDED * f64::from(done) {
-        let why = excluded.first().map_or("", |(_, why)| why);
+    let unusable = excluded
+        .iter()
+        .filter(|excluded| !(fails && excluded.is_void));
+    if unusable.clone().count() as f64 > EXCLUDED * f64::from(done) {
+        let why = unusable.clone().next().map_or("", |excluded| &excluded.why);
         invalid.push(format!(
             "{} of {done} quads could not be used ({why})",
-            excluded.len()
+            unusable.count()
         ));
     }
     strength::rescue(
@@ -171,7 +180,10 @@ pub fn decide(plan: &Plan, observed: &Observed) -> Judgement {
         memory,
         totals: summary::totals(&everything),
         quads: done,
-        excluded,
+        excluded: excluded
+            .into_iter()
+            .map(|excluded| (excluded.quad, excluded.why))
+            .collect(),
         placebo: self_checks
             .iter()
             .find(|check| check.check == Kind::Placebo)

@@ -186,13 +186,19 @@ impl<'a> Engine<'a> {
         let quads_max = calibration.quads_max;
         let mut sides = Sides::new(self.plan);
         for (number, quad) in (0..quads_max).zip(Coin::new(self.plan.seed, 0)) {
-            self.quad(Purpose::Quad, number, quad, &frame)?;
+            match self.quad(Purpose::Quad, number, quad, &frame) {
+                Err(Error::Stopped { .. }) => return self.stopped(number),
+                ran => ran?,
+            }
             if !self.checks.iter().any(|check| check.quad == number) {
                 return self.stopped(number);
             }
             let done = number + 1;
             if done < quads_max {
-                self.checking_quads(done, &mut sides, &frame)?;
+                match self.checking_quads(done, &mut sides, &frame) {
+                    Err(Error::Stopped { .. }) => return self.stopped(done),
+                    ran => ran?,
+                }
             }
             let elapsed = self.host.now().saturating_sub(self.begin);
             let late = elapsed + calibration.quad_time > self.plan.budget.mul_f64(1.1);
@@ -237,12 +243,24 @@ impl<'a> Engine<'a> {
 
     fn stopped(&mut self, done: u32) -> Result<Ended, Error> {
         if done == 0 {
-            return Err(Error::Stopped {
-                workload: self.plan.workload.clone(),
-            });
+            return Err(self.nothing_measured());
         }
         self.say("stopped; what was not decided by then stays undecided".to_owned());
         Ok(Ended::Stopped)
+    }
+
+    /// An error once somebody asked to stop: for what comes before the first quad, which is of no use then.
+    fn go_on(&mut self) -> Result<(), Error> {
+        if self.progress.stopped() {
+            return Err(self.nothing_measured());
+        }
+        Ok(())
+    }
+
+    fn nothing_measured(&self) -> Error {
+        Error::Stopped {
+            workload: self.plan.workload.clone(),
+        }
     }
 
     fn show(&mut self, done: u32, quads_max: u32, observed: &Observed, elapsed: Duration) {
@@ -306,7 +324,13 @@ impl<'a> Engine<'a> {
     }
 
     fn window(&mut self, block: &Block, phase: &str) -> Result<Sample, Error> {
-        self.session.run(block).map_err(|source| Error::Workload {
+        let source = match self.session.run(block) {
+            Ok(sample) => return Ok(sample),
+            Err(source) => source,
+        };
+        // What asked to stop may have ended the workload, too.
+        self.go_on()?;
+        Err(Error::Workload {
             workload: self.plan.workload.clone(),
             phase: phase.to_owned(),
             source,

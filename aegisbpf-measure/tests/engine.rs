@@ -272,6 +272,57 @@ fn a_new_class_of_errors_fails() {
 }
 
 #[test]
+fn a_guard_that_breaks_all_of_the_work_fails_and_is_not_merely_invalid() {
+    for kind in [Kind::Service, Kind::Batch] {
+        let judgement = judged(Truth {
+            kind,
+            errors: errors("exit 1", 50_000),
+            ..Truth::default()
+        })
+        .judgement;
+        assert_eq!(judgement.verdict, Verdict::Fail, "{}", judgement.sentence());
+        assert!(
+            judgement.reasons[0].contains("`exit 1`"),
+            "{}",
+            judgement.sentence()
+        );
+        assert_eq!(judgement.excluded.len(), judgement.quads as usize);
+    }
+    // With no proof that it was the guard, it is nobody's fault.
+    let judgement = judged(Truth {
+        errors: errors("exit 1", 50_000),
+        counts_hits: false,
+        ..Truth::default()
+    })
+    .judgement;
+    assert_eq!(judgement.verdict, Verdict::Invalid);
+}
+
+#[test]
+fn a_budget_that_is_too_short_is_told_before_the_pilot() {
+    let mut plan = plan();
+    plan.budget = Duration::from_secs(2);
+    let record = record(
+        Truth {
+            kind: Kind::Batch,
+            ..Truth::default()
+        },
+        &plan,
+    );
+    assert!(
+        record.notes[0].contains("is not enough"),
+        "{:?}",
+        record.notes
+    );
+    let enough = judged(Truth::default());
+    assert!(
+        !enough.notes.iter().any(|note| note.contains("not enough")),
+        "{:?}",
+        enough.notes
+    );
+}
+
+#[test]
 fn errors_that_both_arms_have_alike_do_not_fail() {
     let judgement = judged(Truth {
         errors_everywhere: errors("timeout", 2),

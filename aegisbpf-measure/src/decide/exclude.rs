@@ -8,24 +8,38 @@ use crate::{
     workload::Kind,
 };
 
+/// A quad that does not count.
+pub(super) struct Excluded {
+    pub(super) quad: u32,
+    pub(super) why: String,
+    /// It is the work that is missing, and not the machine that was disturbed.
+    pub(super) is_void: bool,
+}
+
 /// Splits the quads into those that count and those that do not, with the reason.
 pub(super) fn exclude<'a>(
     plan: &Plan,
     calibration: &Calibration,
     all: &[Vec<&'a BlockRecord>],
-) -> (Vec<Vec<&'a BlockRecord>>, Vec<(u32, String)>) {
+) -> (Vec<Vec<&'a BlockRecord>>, Vec<Excluded>) {
     let (mut kept, mut excluded) = (Vec::new(), Vec::new());
     for quad in all {
-        match fault(plan, calibration, quad) {
-            Some(why) => excluded.push((quad[0].quad, why)),
+        let disturbed = disturbed(plan, calibration, quad);
+        let is_void = disturbed.is_none();
+        match disturbed.or_else(|| void(calibration.kind, quad)) {
+            Some(why) => excluded.push(Excluded {
+                quad: quad[0].quad,
+                why,
+                is_void,
+            }),
             None => kept.push(quad.clone()),
         }
     }
     (kept, excluded)
 }
 
-fn fault(plan: &Plan, calibration: &Calibration, quad: &[&BlockRecord]) -> Option<String> {
-    let Calibration { kind, cpus, .. } = *calibration;
+/// Whether the machine was disturbed.
+fn disturbed(plan: &Plan, calibration: &Calibration, quad: &[&BlockRecord]) -> Option<String> {
     let steal = quad
         .iter()
         .filter_map(|block| block.contention.steal_ppm)
@@ -47,7 +61,7 @@ fn fault(plan: &Plan, calibration: &Calibration, quad: &[&BlockRecord]) -> Optio
     }
     let foreign: Vec<f64> = quad
         .iter()
-        .filter_map(|block| foreign_points(cpus, block))
+        .filter_map(|block| foreign_points(calibration.cpus, block))
         .collect();
     let spread = foreign.iter().copied().fold(f64::NEG_INFINITY, f64::max)
         - foreign.iter().copied().fold(f64::INFINITY, f64::min);
@@ -57,6 +71,11 @@ fn fault(plan: &Plan, calibration: &Calibration, quad: &[&BlockRecord]) -> Optio
             plan.exclude_foreign_points
         ));
     }
+    None
+}
+
+/// Whether the blocks of a pair did different work, or none.
+fn void(kind: Kind, quad: &[&BlockRecord]) -> Option<String> {
     quad.chunks(2).find_map(|pair| {
         let (first, second) = (pair[0].steady().attempts(), pair[1].steady().attempts());
         // A schedule may lose a request at the window's edge; a unit of work may lose nothing.

@@ -41,6 +41,7 @@ impl Engine<'_> {
             unit_wall = Duration::ZERO;
         }
 
+        self.go_on()?;
         self.progress.phase("pilot");
         let begin = self.host.now();
         let window = match kind {
@@ -159,6 +160,7 @@ impl Engine<'_> {
         let mut times = Vec::new();
         for _ in 0..SWITCHES {
             for arm in [Arm::Guarded, Arm::Bare] {
+                self.go_on()?;
                 let begin = self.host.now();
                 self.switch(arm)?;
                 times.push(self.host.now().saturating_sub(begin));
@@ -178,6 +180,7 @@ impl Engine<'_> {
         let mut wall = Duration::ZERO;
         let mut blocks = 0;
         while blocks < self.plan.warmup_blocks {
+            self.go_on()?;
             let arm = if blocks % 3 == 1 {
                 Arm::Guarded
             } else {
@@ -190,8 +193,12 @@ impl Engine<'_> {
                 window: self.closed_window(),
                 load: Load::Closed,
             };
+            let begin = self.host.now();
             let sample = self.window(&block, "warm-up")?;
             blocks += 1;
+            if blocks == 1 {
+                self.forewarn(self.host.now().saturating_sub(begin));
+            }
             if arm == Arm::Bare {
                 wall = sample.wall;
             }
@@ -212,11 +219,38 @@ impl Engine<'_> {
         Ok(((blocks, false), wall))
     }
 
+    /// Says as early as possible that the least number of quads takes longer than the budget: one unit of work may take
+    /// minutes, and there are dozens.
+    fn forewarn(&mut self, first: Duration) {
+        let plan = self.plan;
+        // A service's other blocks have a window at a fixed rate, too, twice as long.
+        let block = match self.session.kind() {
+            Kind::Service => 3 * first,
+            Kind::Batch | Kind::Timed => first,
+        };
+        // Four blocks and a probe a quad; the warm-up is two threes at the least.
+        let spike = u32::from(plan.spike_every > 0);
+        let blocks =
+            plan.warmup_blocks.min(6) + 4 * (plan.pilot_quads + spike) + 5 * plan.min_quads;
+        let least = block.saturating_mul(blocks);
+        if least > plan.budget {
+            let minutes = |time: Duration| time.as_secs_f64() / 60.0;
+            self.say(format!(
+                "the budget of {:.1} minutes is not enough: a block takes {:.1} s, and with fewer than {blocks} nothing can be decided, \
+                 so this takes {:.0} minutes or more",
+                minutes(plan.budget),
+                block.as_secs_f64(),
+                minutes(least).ceil()
+            ));
+        }
+    }
+
     /// Operations a second, as fast as it goes, bare: the median of three.
     fn capacity(&mut self, settle: Duration, coin: &mut Coin) -> Result<f64, Error> {
         self.switch(Arm::Bare)?;
         let mut rates = Vec::new();
         for _ in 0..3 {
+            self.go_on()?;
             let block = Block {
                 seed: coin.seed(),
                 settle,
