@@ -32,6 +32,8 @@ pub(crate) enum Failure {
     Said(String),
     /// An argument means nothing: which, and what to write.
     Usage(String),
+    /// This host cannot do it: what, and what would help.
+    Unsupported(String),
     /// Everything has been said; only the code is left.
     Told(Told),
 }
@@ -87,6 +89,7 @@ pub(crate) fn code(outcome: Result<(), Failure>) -> ExitCode {
             }
             match &failure {
                 Failure::Usage(_) => USAGE,
+                Failure::Unsupported(_) => UNSUPPORTED,
                 Failure::Core(error) => of(error),
                 _ => FAILED,
             }
@@ -100,7 +103,9 @@ pub(crate) fn message(failure: &Failure) -> String {
     match failure {
         Failure::Core(error) => error.chain(),
         Failure::Output(e) => format!("writing to standard output: {e}"),
-        Failure::Said(message) | Failure::Usage(message) => message.clone(),
+        Failure::Said(message) | Failure::Usage(message) | Failure::Unsupported(message) => {
+            message.clone()
+        }
         Failure::Told(_) => String::new(),
     }
 }

@@ -1,37 +1,35 @@
 //! `aegisbpf measure`: what an enforcer costs on the user's own workload.
 
+mod sense;
+mod watched;
+
 use std::{
     fs::{self, File},
     io::{self, BufReader, Write},
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::Duration,
 };
 
 use aegisbpf_core::{Error, Mode, Policy};
 use aegisbpf_measure::{
-    Plan, Progress, Record, Verdict,
+    Plan, Progress as _, Record, Verdict,
     guard::Guard,
     journal,
-    progress::Live,
     report::{files, github, table},
     workload::{BoxError, Kind, Session},
 };
 use aegisbpf_rig::{
     errors::chain,
     guard::{CommandGuard, Commands, GuardError, PolicyText, sha256},
+    interrupt::{Interrupt, Interrupted},
     session::{Batch, Served, Serving},
     shell,
-    terminal::Terminal,
 };
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use self::watched::Watched;
 use crate::{
     args::MeasureArgs,
-    exit::{Failure, Told},
+    exit::{self, Failure, Told},
     out::say,
 };
 
@@ -50,10 +48,24 @@ const SERVICE_WINDOW: Duration = Duration::from_secs(3);
 const TIMED_WINDOW: Duration = Duration::from_secs(1);
 
 pub(crate) fn measure(args: &MeasureArgs) -> Result<(), Failure> {
-    match &args.replay {
-        Some(file) => replay(args, file),
-        None => run(args),
+    let (name, outcome) = match &args.replay {
+        Some(file) => (file.display().to_string(), replay(args, file)),
+        None => {
+            let name = workload_name(args);
+            let outcome = run(args, &name);
+            (name, outcome)
+        }
+    };
+    if let Err(failure) = &outcome
+        && under_github()
+    {
+        let reason = exit::message(failure);
+        // A verdict has been annotated as such.
+        if !reason.is_empty() {
+            say(github::unmeasured(&name, true, &reason));
+        }
     }
+    outcome
 }
 
 fn replay(args: &MeasureArgs, file: &Path) -> Result<(), Failure> {
@@ -63,76 +75,104 @@ fn replay(args: &MeasureArgs, file: &Path) -> Result<(), Failure> {
         .map_err(|error| Failure::said(format!("replaying {}: {error}", file.display())))?;
     let judgement = &record.judgement;
     let mut out = io::stdout().lock();
-    if args.json {
-        serde_json::to_writer_pretty(&mut out, judgement).map_err(io::Error::from)?;
-        writeln!(out)?;
+    let told = if args.json {
+        serde_json::to_writer_pretty(&mut out, judgement)
+            .map_err(io::Error::from)
+            .and_then(|()| writeln!(out))
     } else {
-        writeln!(out, "{}: {}", record.plan.workload, judgement.sentence())?;
-    }
+        writeln!(out, "{}: {}", record.plan.workload, judgement.sentence())
+            .and_then(|()| strictly(args, &record, &mut out))
+    };
+    heard(told)?;
     if let Some(directory) = &args.report {
-        write_reports(&record, directory)?;
+        write_reports(args, &record, directory)?;
     }
     annotate(args, &record);
-    conclude(if args.strict {
-        judgement.strict()
-    } else {
-        judgement.verdict
-    })
+    conclude(args, &record)
 }
 
-fn run(args: &MeasureArgs) -> Result<(), Failure> {
+fn run(args: &MeasureArgs, name: &str) -> Result<(), Failure> {
+    sense::check(args)?;
+    let directory = args.report.as_deref().unwrap_or(Path::new(REPORTS));
+    sense::can_write(directory)?;
+    let interrupt = watched::listen()?;
     let scratch = tempfile::Builder::new()
         .prefix("aegisbpf-measure-")
         .tempdir()
         .map_err(|error| Failure::said(format!("making a directory for the run: {error}")))?;
-    let name = workload_name(args);
-    let mut progress = Watched::new(&name)?;
+    let mut progress = Watched::new(name, &interrupt);
+    progress.phase("loading the guard");
     let mut guard = guard(args, scratch.path())?;
     progress.phase("trying the workload");
-    let mut session =
-        session(args, scratch.path()).map_err(|error| Failure::said(chain(&error)))?;
+    let mut session = session(args, scratch.path(), &interrupt).map_err(|error| match error
+        .is::<Interrupted>(
+    ) {
+        true => Failure::said(format!("{error} before anything was measured")),
+        false => Failure::said(chain(&error)),
+    })?;
     let plan = plan(args, name, guard.as_ref(), session.kind());
     let mut record = aegisbpf_measure::run(&plan, session.as_mut(), guard.as_mut(), &mut progress)
         .map_err(|error| Failure::said(chain(&BoxError::from(error))))?;
     record.invocation = Some(invocation());
     // Whatever was started ends before the reports are written.
     drop((session, guard, progress));
-    let directory = args.report.as_deref();
-    write_reports(&record, directory.unwrap_or(Path::new(REPORTS)))?;
-    tell(args, &record)?;
-    let judgement = &record.judgement;
-    conclude(if args.strict {
-        judgement.strict()
-    } else {
-        judgement.verdict
-    })
+    let written = write_reports(args, &record, directory);
+    // What took minutes is told, also where no file could be written.
+    heard(tell(args, &record))?;
+    annotate(args, &record);
+    written?;
+    conclude(args, &record)
 }
 
-fn tell(args: &MeasureArgs, record: &Record) -> Result<(), Failure> {
+fn tell(args: &MeasureArgs, record: &Record) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if args.json {
-        aegisbpf_measure::report::json::write(record, &mut out)?;
-    } else {
-        write!(out, "{}", table::verdict_block(record))?;
-        if record.judgement.verdict == Verdict::Inconclusive {
-            writeln!(out, "  {}", table::undecided(record))?;
-        }
+        return aegisbpf_measure::report::json::write(record, &mut out);
     }
-    annotate(args, record);
+    write!(out, "{}", table::verdict_block(record))?;
+    if record.judgement.verdict == Verdict::Inconclusive {
+        writeln!(out, "  {}", table::undecided(record))?;
+    }
+    strictly(args, record, &mut out)
+}
+
+/// Why the exit code is not the one of the verdict above.
+fn strictly(args: &MeasureArgs, record: &Record, out: &mut impl Write) -> io::Result<()> {
+    let judgement = &record.judgement;
+    if args.strict && judgement.strict() != judgement.verdict {
+        writeln!(
+            out,
+            "  --strict: only a PASS by wall clock counts, so this is {}",
+            judgement.strict()
+        )?;
+    }
     Ok(())
+}
+
+/// Whoever reads us may have enough, as `head` does; the verdict is the exit code all the same.
+fn heard(told: io::Result<()>) -> Result<(), Failure> {
+    match told {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn under_github() -> bool {
+    std::env::var_os("GITHUB_ACTIONS").is_some()
 }
 
 /// Under GitHub Actions, what is shown beside a change. The runner reads both outputs.
 fn annotate(args: &MeasureArgs, record: &Record) {
-    if std::env::var_os("GITHUB_ACTIONS").is_some() {
+    if under_github() {
         for command in github::annotations(record, args.strict) {
             say(command);
         }
     }
 }
 
-fn write_reports(record: &Record, directory: &Path) -> Result<(), Failure> {
-    files::write(record, directory).map_err(|error| Failure::said(error.to_string()))?;
+fn write_reports(args: &MeasureArgs, record: &Record, directory: &Path) -> Result<(), Failure> {
+    files::write(record, directory, args.strict)
+        .map_err(|error| Failure::said(error.to_string()))?;
     say(format_args!(
         "reports: {}",
         directory.join(files::NAMES[0]).display()
@@ -140,8 +180,14 @@ fn write_reports(record: &Record, directory: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn conclude(verdict: Verdict) -> Result<(), Failure> {
-    match verdict {
+fn conclude(args: &MeasureArgs, record: &Record) -> Result<(), Failure> {
+    let judgement = &record.judgement;
+    let counted = if args.strict {
+        judgement.strict()
+    } else {
+        judgement.verdict
+    };
+    match counted {
         Verdict::Pass => Ok(()),
         Verdict::Fail => Err(Failure::Told(Told::TooDear)),
         Verdict::Inconclusive | Verdict::Invalid => Err(Failure::Told(Told::Unresolved)),
@@ -177,11 +223,11 @@ fn guard(args: &MeasureArgs, scratch: &Path) -> Result<Box<dyn Guard>, Failure> 
         Err(error) => {
             let unsupported = matches!(error.downcast_ref(), Some(GuardError::Unsupported(_)));
             let text = chain(&error);
-            if unsupported {
-                say(format_args!("aegisbpf: {text}"));
-                return Err(Failure::Told(Told::Host));
-            }
-            Err(Failure::said(text))
+            Err(if unsupported {
+                Failure::Unsupported(text)
+            } else {
+                Failure::Said(text)
+            })
         }
     }
 }
@@ -216,23 +262,32 @@ fn policy(args: &MeasureArgs) -> Result<PolicyText, Failure> {
     })
 }
 
-fn session(args: &MeasureArgs, scratch: &Path) -> Result<Box<dyn Session>, BoxError> {
+fn session(
+    args: &MeasureArgs,
+    scratch: &Path,
+    interrupt: &Interrupt,
+) -> Result<Box<dyn Session>, BoxError> {
+    // It may have come while the guard was loaded.
+    interrupt.check()?;
     let command = args.command.clone();
     if args.serve.is_none() && !args.running {
         return Ok(Box::new(Batch::start(
             command,
             args.prepare.clone(),
             scratch,
+            interrupt,
         )?));
     }
     let serving = Serving {
         line: args.serve.clone(),
         ready: args.ready.clone(),
     };
-    Ok(Box::new(Served::start(&serving, command, scratch)?))
+    Ok(Box::new(Served::start(
+        &serving, command, scratch, interrupt,
+    )?))
 }
 
-fn plan(args: &MeasureArgs, name: String, guard: &dyn Guard, kind: Kind) -> Plan {
+fn plan(args: &MeasureArgs, name: &str, guard: &dyn Guard, kind: Kind) -> Plan {
     let mut plan = Plan::new(name, guard.identity());
     let configuration = format!(
         "{:?} {:?} {:?} {:?}",
@@ -289,51 +344,4 @@ fn invocation() -> String {
     // After the verb.
     let text = shell::quoted(&words);
     text.replacen("aegisbpf measure", "aegisbpf measure --budget {budget}", 1)
-}
-
-/// What people see, and what a signal stops.
-struct Watched {
-    terminal: Terminal,
-    stop: Arc<AtomicBool>,
-}
-
-impl Watched {
-    fn new(name: &str) -> Result<Self, Failure> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let hang_up = (!is_ignored(SIGHUP)).then_some(SIGHUP);
-        for signal in [SIGINT, SIGTERM].into_iter().chain(hang_up) {
-            signal_hook::flag::register(signal, Arc::clone(&stop))
-                .map_err(|error| Failure::said(format!("listening for signals: {error}")))?;
-        }
-        Ok(Self {
-            terminal: Terminal::on_stderr(name),
-            stop,
-        })
-    }
-}
-
-/// Whether a signal was ignored when we were started, as `nohup` does: a handler of ours would undo that.
-fn is_ignored(signal: i32) -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
-}
-
-impl Progress for Watched {
-    fn phase(&mut self, name: &str) {
-        self.terminal.phase(name);
-    }
-
-    fn quad(&mut self, n: u32, n_max: u32, live: &Live) {
-        self.terminal.quad(n, n_max, live);
-    }
-
-    fn note(&mut self, text: &str) {
-        self.terminal.note(text);
-    }
-
-    fn stopped(&mut self) -> bool {
-        self.stop.load(Ordering::Acquire)
-    }
 }

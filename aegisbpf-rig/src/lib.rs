@@ -12,6 +12,7 @@ pub mod cpu;
 pub mod dose;
 pub mod errors;
 pub mod guard;
+pub mod interrupt;
 pub mod load_tool;
 pub mod service;
 pub mod session;

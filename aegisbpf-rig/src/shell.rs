@@ -11,9 +11,14 @@ use std::{
 };
 
 use nix::{
-    sys::signal::{Signal, killpg},
+    sys::{
+        signal::{Signal, killpg},
+        wait::WaitPidFlag,
+    },
     unistd::Pid,
 };
+
+use crate::interrupt::Interrupt;
 
 /// A command line that did not do what it was given for.
 #[derive(Debug, thiserror::Error)]
@@ -71,20 +76,30 @@ pub fn silenced(command: &mut Command, log: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs a line to its end and tells how it ended.
+/// Runs a line to its end and tells how it ended. No interrupt reaches it.
 ///
 /// # Errors
 /// If it cannot be started, or does not end in time.
 pub fn status(line: &str, log: &Path, limit: Duration) -> Result<ExitStatus, ShellError> {
+    status_unless(line, log, limit, &Interrupt::default())
+}
+
+fn status_unless(
+    line: &str,
+    log: &Path,
+    limit: Duration,
+    interrupt: &Interrupt,
+) -> Result<ExitStatus, ShellError> {
     let start = |source| ShellError::Start {
         line: line.to_owned(),
         source,
     };
     let child = command(line, log).map_err(start)?.spawn().map_err(start)?;
-    wait_within(child, line, limit)
+    wait_within(child, line, limit, interrupt)
 }
 
-/// Waits for the end of a [`silenced`] child that was started as `line`; ends it and its group if it takes too long.
+/// Waits for the end of a [`silenced`] child that was started as `line`; ends it and its group if it takes too long. An
+/// interrupt is passed on to it.
 ///
 /// # Errors
 /// If it does not end in time.
@@ -92,6 +107,7 @@ pub fn wait_within(
     mut child: Child,
     line: &str,
     limit: Duration,
+    interrupt: &Interrupt,
 ) -> Result<ExitStatus, ShellError> {
     let start = |source| ShellError::Start {
         line: line.to_owned(),
@@ -99,13 +115,17 @@ pub fn wait_within(
     };
     let deadline = Instant::now() + limit;
     let mut pause = Duration::from_micros(200);
+    let reached = interrupt.reach(&child);
     loop {
-        if let Some(status) = child.try_wait().map_err(start)? {
-            return Ok(status);
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
+        if reached.ends(flags).map_err(start)? {
+            drop(reached);
+            return child.wait().map_err(start);
         }
         if Instant::now() > deadline {
             // Before it is reaped its group's id is surely its own.
             let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
+            drop(reached);
             let _ = child.wait();
             return Err(ShellError::Endless {
                 line: line.to_owned(),
@@ -117,12 +137,25 @@ pub fn wait_within(
     }
 }
 
-/// Runs a line that must succeed.
+/// Runs a line that must succeed. No interrupt reaches it.
 ///
 /// # Errors
 /// If it does not.
 pub fn run(line: &str, log: &Path, limit: Duration) -> Result<(), ShellError> {
-    let status = status(line, log, limit)?;
+    run_unless(line, log, limit, &Interrupt::default())
+}
+
+/// The same, but an interrupt is passed on to it.
+///
+/// # Errors
+/// If it does not succeed.
+pub fn run_unless(
+    line: &str,
+    log: &Path,
+    limit: Duration,
+    interrupt: &Interrupt,
+) -> Result<(), ShellError> {
+    let status = status_unless(line, log, limit, interrupt)?;
     if status.success() {
         return Ok(());
     }

@@ -136,7 +136,7 @@ pub fn run_case(
     let name = variant.name(workload);
     record.invocation = Some(invocation(&name));
     let reports = options.report_dir.join(name.replace("::", "-"));
-    report::files::write(&record, &reports)?;
+    report::files::write(&record, &reports, options.strict)?;
     Ok(Outcome::Measured(Box::new(Measured { record, reports })))
 }
 

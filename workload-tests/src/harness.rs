@@ -7,7 +7,7 @@ use std::{
 };
 
 use aegisbpf_measure::{
-    Verdict,
+    Record, Verdict,
     report::{
         github,
         junit::{self, TestSuite},
@@ -120,11 +120,7 @@ fn conclude(
             let (record, verdict) = (&measured.record, measured.record.judgement.verdict);
             let block = table::verdict_block(record);
             println!("{block}  reports: {}", measured.reports.display());
-            let counted = if options.strict {
-                record.judgement.strict()
-            } else {
-                verdict
-            };
+            let counted = counted(record, options.strict);
             let mut completion = map(counted, &block, &table::undecided(record), options.strict);
             if let Some(baseline) = &record.baseline {
                 println!("  baseline {}: {}", baseline.baseline, baseline.sentence);
@@ -138,7 +134,7 @@ fn conclude(
                     measured.attached(),
                     &record.judgement.sentence(),
                 ),
-                junit::suite(record),
+                junit::suite(record, options.strict),
                 github::annotations(record, options.strict),
                 completion,
             )
@@ -168,6 +164,15 @@ fn conclude(
         path.display()
     );
     completion
+}
+
+/// The verdict that counts.
+fn counted(record: &Record, strict: bool) -> Verdict {
+    if strict {
+        record.judgement.strict()
+    } else {
+        record.judgement.verdict
+    }
 }
 
 fn map(verdict: Verdict, block: &str, undecided: &str, strict: bool) -> Result<Completion, Failed> {
@@ -213,6 +218,37 @@ mod tests {
         }
         assert_eq!(completed(Verdict::Inconclusive, false), "ignored");
         assert_eq!(completed(Verdict::Inconclusive, true), "failed");
+    }
+
+    #[test]
+    fn the_junit_file_says_what_the_trial_says() {
+        use aegisbpf_measure::{
+            fake::{self, Fake, Truth},
+            verdict::Strength,
+        };
+        let mut record = Fake::new(Truth::default())
+            .run(&fake::plan("web::fake"))
+            .unwrap();
+        for (verdict, strength) in [
+            (Verdict::Pass, Some(Strength::WallClock)),
+            (Verdict::Pass, Some(Strength::PerCpu)),
+            (Verdict::Pass, Some(Strength::Attributed)),
+            (Verdict::Inconclusive, None),
+            (Verdict::Fail, None),
+            (Verdict::Invalid, None),
+        ] {
+            (record.judgement.verdict, record.judgement.strength) = (verdict, strength);
+            for strict in [false, true] {
+                let counted = counted(&record, strict);
+                let failed = map(counted, "", "", strict).is_err();
+                let suite = junit::suite(&record, strict);
+                assert_eq!(
+                    suite.failures + suite.errors > 0,
+                    failed,
+                    "{verdict} {strength:?}, strict: {strict}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -16,7 +16,10 @@ use std::{
 };
 
 use aegisbpf_measure::workload::{Block, Load, Sample, Session};
-use aegisbpf_rig::session::{Served, Serving};
+use aegisbpf_rig::{
+    interrupt::Interrupt,
+    session::{Served, Serving},
+};
 use workload_tests::{
     scratch::Scratch,
     workload::{Prepared, Workload, find_packaged, find_program, missing},
@@ -144,7 +147,7 @@ fn prepare(workload: &dyn Workload, scratch: &Path) -> Option<Box<dyn Session>> 
 /// A tool that loads a server which runs already.
 fn tool(words: &[String], scratch: &Path) -> Served {
     let words: Vec<OsString> = words.iter().map(OsString::from).collect();
-    Served::start(&Serving::default(), words, scratch).unwrap()
+    Served::start(&Serving::default(), words, scratch, &Interrupt::default()).unwrap()
 }
 
 /// A figure of ours is the tool's, but for what the tools do differently: the client's own time in a closed loop.

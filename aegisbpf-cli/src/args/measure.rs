@@ -3,7 +3,7 @@
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use aegisbpf_measure::plan::Limits;
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::PinArgs;
 
@@ -19,15 +19,19 @@ Examples:
 
 The verdict is the exit code: 0 PASS, 6 FAIL, 7 INCONCLUSIVE or INVALID.";
 
+/// No longer budget or window makes sense, and the clock's arithmetic has an end.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3_600);
+
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, group = ArgGroup::new("service").args(["serve", "running"]))]
 pub(crate) struct MeasureArgs {
     /// The batch job; with --serve or --running the load command (wrk, oha, pgbench and sysbench are understood, any
     /// other is timed)
     #[arg(
         last = true,
         value_name = "COMMAND",
-        required_unless_present = "replay"
+        required_unless_present = "replay",
+        conflicts_with = "replay"
     )]
     pub(crate) command: Vec<OsString>,
 
@@ -40,11 +44,17 @@ pub(crate) struct MeasureArgs {
     pub(crate) enforce: bool,
 
     /// Time for the whole measurement
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "60s",
+        value_parser = time,
+        conflicts_with = "replay"
+    )]
     pub(crate) budget: Duration,
 
     /// What is accepted: throughput, wall-time, p95, p99 in percent, cpu in points, memory in MB
-    #[arg(long, value_name = "METRIC=VALUE", value_parser = limit)]
+    #[arg(long, value_name = "METRIC=VALUE", value_parser = limit, conflicts_with = "replay")]
     pub(crate) limit: Vec<Limit>,
 
     /// Run before each run of the batch job, and not counted
@@ -60,15 +70,20 @@ pub(crate) struct MeasureArgs {
     pub(crate) running: bool,
 
     /// Succeeds when the service answers; without it the load command is tried
-    #[arg(long, value_name = "LINE")]
+    #[arg(long, value_name = "LINE", requires = "service")]
     pub(crate) ready: Option<String>,
 
     /// Counted time of a block of a service; load tools know whole seconds
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "service")]
     pub(crate) window: Option<Duration>,
 
     /// Measure another enforcer: this line switches it on
-    #[arg(long, value_name = "LINE", requires_all = ["guard_off", "guard_ready"])]
+    #[arg(
+        long,
+        value_name = "LINE",
+        requires_all = ["guard_off", "guard_ready"],
+        conflicts_with = "replay"
+    )]
     pub(crate) guard_on: Option<String>,
 
     /// Switches it off
@@ -110,11 +125,11 @@ pub(crate) struct MeasureArgs {
     pub(crate) report: Option<PathBuf>,
 
     /// What the report calls the workload; without it the program's name
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "replay")]
     pub(crate) name: Option<String>,
 
     /// Seeds the coin that orders the blocks
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "replay")]
     pub(crate) seed: u64,
 
     /// Count only a PASS by wall clock as a PASS
@@ -137,6 +152,11 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
+    /// What is limited, as it is typed.
+    pub(crate) fn metric(self) -> &'static str {
+        self.metric
+    }
+
     pub(crate) fn set(self, limits: &mut Limits) {
         let Self { metric, value } = self;
         match metric {
@@ -174,10 +194,30 @@ fn limit(text: &str) -> Result<Limit, String> {
         .into_iter()
         .find(|(metric, _)| *metric == name.trim())
         .ok_or_else(|| format!("there is no metric `{name}`; the metrics are {names}"))?;
-    let number = value.trim().trim_end_matches(unit).trim_end();
-    match number.parse::<f64>() {
-        Ok(value) if value.is_finite() && value > 0.0 => Ok(Limit { metric, value }),
-        _ => Err(format!("`{value}` is not a number of {unit} above 0")),
+    let value = value.trim();
+    let number = value.strip_suffix(unit).unwrap_or(value).trim_end();
+    let parsed = number.parse().unwrap_or(f64::NAN);
+    if !(parsed.is_finite() && parsed > 0.0) {
+        return Err(format!("`{value}` is not a number of {unit} above 0"));
+    }
+    if metric == "throughput" && parsed >= 100.0 {
+        return Err(format!(
+            "`{value}` is all of the throughput: write how much of it may be lost, less than 100 %"
+        ));
+    }
+    Ok(Limit {
+        metric,
+        value: parsed,
+    })
+}
+
+/// A time as people write it.
+fn time(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if time.is_zero() => Err("it must be above 0".to_owned()),
+        Ok(time) if time > LONGEST => Err("a year is the longest".to_owned()),
+        Ok(time) => Ok(time),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -204,12 +244,30 @@ mod tests {
     }
 
     #[test]
+    fn a_time_has_bounds() {
+        assert_eq!(time("1m 30s"), Ok(Duration::from_secs(90)));
+        for (text, says) in [
+            ("0s", "above 0"),
+            ("580000000000years", "a year"),
+            ("soon", "number"),
+        ] {
+            let error = time(text).unwrap_err();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+
+    #[test]
     fn a_wrong_limit_names_what_is_right() {
         for (text, says) in [
             ("5%", "METRIC=VALUE"),
             ("speed=5%", "throughput, wall-time, p95, p99, cpu, memory"),
             ("cpu=-1", "above 0"),
             ("cpu=many", "number of points"),
+            ("p95=5%%", "number of %"),
+            ("p95=nan", "number of %"),
+            ("p95=inf", "above 0"),
+            ("memory=0", "above 0"),
+            ("throughput=100%", "less than 100 %"),
         ] {
             let error = limit(text).unwrap_err();
             assert!(error.contains(says), "{text}: {error}");

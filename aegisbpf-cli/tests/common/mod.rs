@@ -141,6 +141,16 @@ pub(crate) fn wait(child: &mut Child) -> ExitStatus {
     panic!("it did not end within {AT_MOST:?}");
 }
 
+/// Waits until something is so, not for ever.
+#[track_caller]
+pub(crate) fn until(mut so: impl FnMut() -> bool) {
+    let end = Instant::now() + AT_MOST;
+    while !so() {
+        assert!(Instant::now() < end, "it did not come within {AT_MOST:?}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Lines of a pipe, read by a thread so that waiting for one can be bounded.
 struct Lines(Receiver<String>);
 

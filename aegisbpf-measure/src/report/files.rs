@@ -20,11 +20,11 @@ pub const NAMES: [&str; 7] = [
     "junit.xml",
 ];
 
-/// Writes all files of [`NAMES`]; the directory is made.
+/// Writes all files of [`NAMES`]; the directory is made. `strict`: only a PASS by wall clock counts (`junit.xml`).
 ///
 /// # Errors
 /// If one cannot be written; it is named.
-pub fn write(record: &Record, directory: &Path) -> io::Result<()> {
+pub fn write(record: &Record, directory: &Path, strict: bool) -> io::Result<()> {
     let named = |name: &str, error: io::Error| {
         io::Error::new(
             error.kind(),
@@ -39,7 +39,7 @@ pub fn write(record: &Record, directory: &Path) -> io::Result<()> {
     text("report.md", markdown::report(record))?;
     text("results.csv", csv::results(record))?;
     text("blocks.csv", csv::blocks(record))?;
-    text("junit.xml", junit::report([junit::suite(record)]))?;
+    text("junit.xml", junit::report([junit::suite(record, strict)]))?;
     let stream = |name: &str, write: &dyn Fn(&mut dyn Write) -> io::Result<()>| {
         let file = File::create(directory.join(name)).map(BufWriter::new);
         file.and_then(|mut file| {
@@ -63,7 +63,7 @@ mod tests {
             .run(&fake::plan("web::fake"))
             .unwrap();
         let directory = tempfile::tempdir().unwrap();
-        write(&record, &directory.path().join("a/b")).unwrap();
+        write(&record, &directory.path().join("a/b"), false).unwrap();
         let mut found: Vec<String> = fs::read_dir(directory.path().join("a/b"))
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -81,7 +81,9 @@ mod tests {
             .unwrap();
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("results.csv")).unwrap();
-        let error = write(&record, directory.path()).unwrap_err().to_string();
+        let error = write(&record, directory.path(), false)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("results.csv"), "{error}");
     }
 }

@@ -1,4 +1,5 @@
-//! JUnit XML: what build servers show. INCONCLUSIVE is *skipped* with its reason, never passed.
+//! JUnit XML: what build servers show. INCONCLUSIVE is *skipped* with its reason, never passed; where only a PASS by wall
+//! clock counts, it is a failure.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::words;
 use crate::{
     metric::Metric,
     record::Record,
-    verdict::{MetricResult, Verdict},
+    verdict::{MetricResult, Strength, Verdict},
 };
 
 /// A suite for each workload, with the workload's verdict and a case for each judged metric.
@@ -29,10 +30,17 @@ pub fn report(suites: impl IntoIterator<Item = TestSuite>) -> String {
         .replacen(&sum, "", 1)
 }
 
-/// The suite of one run.
+/// The suite of one run. `strict`: what is not a PASS by wall clock is a failure, as it is for the exit code.
 #[must_use]
-pub fn suite(record: &Record) -> TestSuite {
+pub fn suite(record: &Record, strict: bool) -> TestSuite {
     let (plan, judgement) = (&record.plan, &record.judgement);
+    let counted = |verdict, strength, message: &str| {
+        if strict {
+            strict_status(verdict, strength, message)
+        } else {
+            status(verdict, message)
+        }
+    };
     let mut suite = TestSuite::new(plan.workload.as_str());
     for (name, value) in [
         ("plan_sha256", record.plan_sha256.as_str()),
@@ -46,7 +54,7 @@ pub fn suite(record: &Record) -> TestSuite {
     let mut whole = case(
         "verdict",
         &plan.workload,
-        status(judgement.verdict, &judgement.sentence()),
+        counted(judgement.verdict, judgement.strength, &judgement.sentence()),
     );
     let time = Duration::from_secs(
         record
@@ -63,7 +71,7 @@ pub fn suite(record: &Record) -> TestSuite {
             suite.add_test_case(case(
                 result.metric.to_string(),
                 &plan.workload,
-                status(verdict, &sentence(result)),
+                counted(verdict, result.strength, &sentence(result)),
             ));
         }
     }
@@ -146,6 +154,22 @@ fn status(verdict: Verdict, message: &str) -> TestCaseStatus {
     status.set_type(verdict.to_string());
     status.set_message(message);
     // Some show the attribute, some the element's text.
+    status.set_description(message);
+    status
+}
+
+/// The same where only a PASS by wall clock counts: a weaker one is INCONCLUSIVE, and what is INCONCLUSIVE has failed.
+fn strict_status(verdict: Verdict, strength: Option<Strength>, message: &str) -> TestCaseStatus {
+    match (verdict, strength) {
+        (Verdict::Pass, Some(Strength::WallClock)) | (Verdict::Fail | Verdict::Invalid, _) => {
+            return status(verdict, message);
+        }
+        (Verdict::Pass | Verdict::Inconclusive, _) => {}
+    }
+    let message = format!("{message} (strict: only a PASS by wall clock counts)");
+    let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+    status.set_type(Verdict::Inconclusive.to_string());
+    status.set_message(message.clone());
     status.set_description(message);
     status
 }
@@ -234,7 +258,7 @@ mod tests {
     }
 
     fn counts(record: &Record) -> (usize, usize, usize) {
-        let suite = suite(record);
+        let suite = suite(record, false);
         (suite.tests, suite.failures, suite.errors)
     }
 
@@ -247,7 +271,7 @@ mod tests {
         };
         let record = judged(noisy, 3);
         assert_eq!(record.judgement.verdict, Verdict::Inconclusive);
-        let xml = report([suite(&record)]);
+        let xml = report([suite(&record, false)]);
         assert!(
             xml.contains("<skipped") && xml.contains("throughput"),
             "{xml}"
@@ -256,6 +280,41 @@ mod tests {
         assert_eq!((failures, errors), (0, 0), "{xml}");
         assert!(xml.matches("<skipped").count() >= 2, "{xml}");
         assert_is_known(&xml);
+    }
+
+    #[test]
+    fn strict_agrees_with_the_exit_code() {
+        let mut record = judged(Truth::default(), 12);
+        assert_eq!(record.judgement.strict(), Verdict::Pass);
+        let failures = |record: &Record, strict| {
+            let xml = report([suite(record, strict)]);
+            assert_is_known(&xml);
+            let suite = suite(record, strict);
+            (suite.failures, suite.skipped, suite.errors)
+        };
+        assert_eq!(failures(&record, true), (0, 0, 0));
+
+        // One metric's weaker PASS is the whole's.
+        record.judgement.strength = Some(Strength::Attributed);
+        record.judgement.metrics[0].strength = Some(Strength::Attributed);
+        assert_eq!(record.judgement.strict(), Verdict::Inconclusive);
+        assert_eq!(failures(&record, false), (0, 0, 0));
+        assert_eq!(failures(&record, true), (2, 0, 0));
+        let xml = report([suite(&record, true)]);
+        assert!(
+            xml.contains("<failure message=\"PASS (attributed") && xml.contains("strict"),
+            "{xml}"
+        );
+
+        let noisy = Truth {
+            noise: 0.3,
+            cpu_noise: 0.3,
+            ..Truth::default()
+        };
+        let record = judged(noisy, 3);
+        assert_eq!(record.judgement.strict(), Verdict::Inconclusive);
+        let (failed, skipped, _) = failures(&record, true);
+        assert!(failed >= 2 && skipped == 0, "{failed} {skipped}");
     }
 
     #[test]
@@ -278,7 +337,7 @@ mod tests {
             (Verdict::Invalid, 0, 1),
         ] {
             record.baseline = Some(fake::compared(verdict, "beside the baseline"));
-            let suite = suite(&record);
+            let suite = suite(&record, false);
             assert_eq!((suite.failures, suite.skipped), (failures, skipped));
             assert_eq!(suite.errors, 0);
         }
@@ -296,7 +355,7 @@ mod tests {
         assert_eq!(record.judgement.verdict, Verdict::Fail);
         let (tests, failures, errors) = counts(&record);
         assert!(tests > failures && failures >= 1 && errors == 0);
-        assert_is_known(&report([suite(&record)]));
+        assert_is_known(&report([suite(&record, false)]));
         let record = judged(
             Truth {
                 attaches: false,

@@ -16,7 +16,7 @@ use nix::sys::{
     time::TimeVal,
 };
 
-use crate::shell;
+use crate::{interrupt::Interrupt, shell};
 
 /// How long the unit of work of one block should take at the least.
 const UNIT: Duration = Duration::from_millis(500);
@@ -58,6 +58,7 @@ pub struct Batch {
     command: Vec<OsString>,
     prepare: Option<String>,
     log: PathBuf,
+    interrupt: Interrupt,
     passes: u32,
     one: Duration,
     delay: Duration,
@@ -72,7 +73,7 @@ struct Run {
 
 impl Batch {
     /// Runs the command twice to see that it works and how long it takes. `prepare` is run before each run, and not
-    /// counted.
+    /// counted. An interrupt is passed on to the command, and ends the block.
     ///
     /// # Errors
     /// If it cannot be started or fails.
@@ -80,11 +81,13 @@ impl Batch {
         command: Vec<OsString>,
         prepare: Option<String>,
         scratch: &Path,
+        interrupt: &Interrupt,
     ) -> Result<Self, BoxError> {
         let mut batch = Self {
             command,
             prepare,
             log: scratch.join("command.log"),
+            interrupt: interrupt.clone(),
             passes: 1,
             one: Duration::ZERO,
             delay: Duration::ZERO,
@@ -113,7 +116,9 @@ impl Batch {
 
     fn pass(&self) -> Result<Run, BoxError> {
         if let Some(line) = &self.prepare {
-            shell::run(line, &self.log, PREPARE_WITHIN)?;
+            let prepared = shell::run_unless(line, &self.log, PREPARE_WITHIN, &self.interrupt);
+            self.interrupt.check()?;
+            prepared?;
         }
         let mut command = Command::new(&self.command[0]);
         command.args(&self.command[1..]);
@@ -126,8 +131,10 @@ impl Batch {
         let before = children_cpu()?;
         let begin = Instant::now();
         let mut child = command.spawn().map_err(failed)?;
-        let status = child.wait().map_err(failed)?;
+        let status = self.interrupt.wait(&mut child).map_err(failed)?;
         let wall = begin.elapsed();
+        // How it ended then is no fault of its own.
+        self.interrupt.check()?;
         Ok(Run {
             wall,
             cpu: children_cpu()?.saturating_sub(before),
@@ -234,7 +241,7 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let spin = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done";
         let command = words(&["sh", "-c", &format!("sh -c '{spin}'; true")]);
-        let mut batch = Batch::start(command, None, scratch.path()).unwrap();
+        let mut batch = Batch::start(command, None, scratch.path(), &Interrupt::default()).unwrap();
         assert!(batch.passes() > 1);
         let sample = batch.run(&block()).unwrap();
         assert_eq!(sample.operations, u64::from(batch.passes()));
@@ -249,6 +256,7 @@ mod tests {
             words(&["sh", "-c", "echo no such project >&2; exit 2"]),
             None,
             scratch.path(),
+            &Interrupt::default(),
         )
         .unwrap_err();
         let text = error.to_string();
@@ -256,8 +264,13 @@ mod tests {
             text.contains("exit status: 2") && text.contains("no such project"),
             "{text}"
         );
-        let error =
-            Batch::start(words(&["no-such-program-here"]), None, scratch.path()).unwrap_err();
+        let error = Batch::start(
+            words(&["no-such-program-here"]),
+            None,
+            scratch.path(),
+            &Interrupt::default(),
+        )
+        .unwrap_err();
         assert!(
             error.to_string().contains("no-such-program-here"),
             "{error}"
@@ -269,7 +282,13 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let flag = scratch.path().join("flag");
         let line = format!("test ! -e {}", flag.display());
-        let mut batch = Batch::start(words(&["sh", "-c", &line]), None, scratch.path()).unwrap();
+        let mut batch = Batch::start(
+            words(&["sh", "-c", &line]),
+            None,
+            scratch.path(),
+            &Interrupt::default(),
+        )
+        .unwrap();
         std::fs::write(&flag, "").unwrap();
         let sample = batch.run(&block()).unwrap();
         assert_eq!(sample.operations, 0);
@@ -284,7 +303,13 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let count = scratch.path().join("count");
         let prepare = format!("echo x >> {}; sleep 0.2", count.display());
-        let mut batch = Batch::start(words(&["true"]), Some(prepare), scratch.path()).unwrap();
+        let mut batch = Batch::start(
+            words(&["true"]),
+            Some(prepare),
+            scratch.path(),
+            &Interrupt::default(),
+        )
+        .unwrap();
         batch.passes = 2;
         let begin = Instant::now();
         let sample = batch
@@ -301,5 +326,24 @@ mod tests {
             "{:?} of {took:?}",
             sample.wall
         );
+    }
+
+    #[test]
+    fn an_interrupt_ends_the_block_and_is_no_failure_of_the_command() {
+        let scratch = tempfile::tempdir().unwrap();
+        let flag = scratch.path().join("flag");
+        let line = format!("test ! -e {} || sleep 600", flag.display());
+        let interrupt = Interrupt::default();
+        let command = words(&["sh", "-c", &line]);
+        let mut batch = Batch::start(command, None, scratch.path(), &interrupt).unwrap();
+        std::fs::write(&flag, "").unwrap();
+        let asking = interrupt.clone();
+        let asker = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            asking.ask();
+        });
+        let error = batch.run(&block()).unwrap_err();
+        assert!(error.is::<crate::interrupt::Interrupted>(), "{error}");
+        asker.join().unwrap();
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -15,7 +15,8 @@ use nix::sys::signal::Signal;
 
 use super::batch::children_cpu;
 use crate::{
-    load_tool::{self, LoadTool, Wanted, Yield},
+    interrupt::Interrupt,
+    load_tool::{self, LoadTool, ToolError, Wanted, Yield},
     service::Service,
     shell,
 };
@@ -42,23 +43,44 @@ pub struct Served {
     tool: Option<Box<dyn LoadTool>>,
     load: Vec<OsString>,
     scratch: PathBuf,
+    interrupt: Interrupt,
 }
 
-/// The load command failed.
+/// What can be wrong with the load command.
 #[derive(Debug, thiserror::Error)]
-#[error("the load command {command} {how}; it printed last: {output}")]
-pub struct LoadError {
-    command: String,
-    how: String,
-    output: String,
+#[non_exhaustive]
+pub enum LoadError {
+    /// It cannot be started.
+    #[error("starting the load command {command}: {source}")]
+    Start {
+        /// The command.
+        command: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It failed.
+    #[error("the load command {command} {how}; it printed last: {output}")]
+    Failed {
+        /// The command.
+        command: String,
+        /// In which way.
+        how: String,
+        /// Its last lines.
+        output: String,
+    },
 }
 
 impl Served {
-    /// Starts the service and waits until it answers.
+    /// Starts the service and waits until it answers. An interrupt ends this, and is passed on to the load command.
     ///
     /// # Errors
     /// If it cannot be started, dies, or does not answer in time.
-    pub fn start(serving: &Serving, load: Vec<OsString>, scratch: &Path) -> Result<Self, BoxError> {
+    pub fn start(
+        serving: &Serving,
+        load: Vec<OsString>,
+        scratch: &Path,
+        interrupt: &Interrupt,
+    ) -> Result<Self, BoxError> {
         let log = scratch.join("service.log");
         let service = match &serving.line {
             None => None,
@@ -80,9 +102,16 @@ impl Served {
             tool: load_tool::of(&load),
             load,
             scratch: scratch.to_owned(),
+            interrupt: interrupt.clone(),
         };
         served.wait_until_ready(serving.ready.as_deref())?;
         Ok(served)
+    }
+
+    /// How a service under this load command is measured: by what the load tool can, if it is one that we know.
+    #[must_use]
+    pub fn kind_of(load: &[OsString]) -> Kind {
+        kind(load_tool::of(load).as_deref())
     }
 
     /// The load tool, if it is one that we know.
@@ -98,13 +127,17 @@ impl Served {
                 service.check()?;
             }
             let tried: Result<(), BoxError> = match ready {
-                Some(line) => shell::run(line, &self.scratch.join("ready.log"), READY_WITHIN)
-                    .map_err(BoxError::from),
+                Some(line) => {
+                    let log = self.scratch.join("ready.log");
+                    shell::run_unless(line, &log, READY_WITHIN, &self.interrupt)
+                        .map_err(BoxError::from)
+                }
                 None => self.try_load(),
             };
+            self.interrupt.check()?;
             match tried {
                 Ok(()) => return Ok(()),
-                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(error) if is_final(&error) || Instant::now() > deadline => return Err(error),
                 Err(_) => thread::sleep(Duration::from_millis(100)),
             }
         }
@@ -141,7 +174,7 @@ impl Served {
     }
 
     fn failed(&self, how: String) -> BoxError {
-        LoadError {
+        LoadError::Failed {
             command: shell::quoted(&self.load),
             how,
             output: shell::tail(&self.log()),
@@ -159,15 +192,19 @@ impl Served {
         command.args(&words[1..]);
         shell::silenced(&mut command, &self.log())?;
         let begin = Instant::now();
-        let child = command
-            .spawn()
-            .map_err(|error| self.failed(format!("could not be started: {error}")))?;
+        let child = command.spawn().map_err(|source| LoadError::Start {
+            command: shell::quoted(&self.load),
+            source,
+        })?;
         let limit = match &self.tool {
             Some(_) => 3 * wanted.window + BEYOND,
             None => Duration::from_secs(3_600),
         };
-        let status = shell::wait_within(child, &shell::quoted(&self.load), limit)?;
+        let line = shell::quoted(&self.load);
+        let status = shell::wait_within(child, &line, limit, &self.interrupt)?;
         let elapsed = begin.elapsed();
+        // How it ended then is no fault of its own.
+        self.interrupt.check()?;
         let Some(tool) = &self.tool else {
             let failed = (!status.success()).then(|| (format!("load command: {status}"), 1));
             return Ok((
@@ -196,13 +233,23 @@ impl Served {
     }
 }
 
+fn kind(tool: Option<&dyn LoadTool>) -> Kind {
+    match tool {
+        Some(tool) if tool.offers_rate() => Kind::Service,
+        Some(_) => Kind::Timed,
+        None => Kind::Batch,
+    }
+}
+
+/// Whether waiting cannot help: the load command is not there, or prints what is not known here.
+fn is_final(error: &BoxError) -> bool {
+    matches!(error.downcast_ref(), Some(LoadError::Start { .. }))
+        || matches!(error.downcast_ref(), Some(ToolError::Unknown { .. }))
+}
+
 impl Session for Served {
     fn kind(&self) -> Kind {
-        match &self.tool {
-            Some(tool) if tool.offers_rate() => Kind::Service,
-            Some(_) => Kind::Timed,
-            None => Kind::Batch,
-        }
+        kind(self.tool.as_deref())
     }
 
     fn run(&mut self, block: &Block) -> Result<Sample, BoxError> {
@@ -250,8 +297,43 @@ mod tests {
             line: Some("echo no configuration; exit 7".to_owned()),
             ready: Some("false".to_owned()),
         };
-        let error = Served::start(&serving, words(&["true"]), scratch.path()).unwrap_err();
+        let error = Served::start(
+            &serving,
+            words(&["true"]),
+            scratch.path(),
+            &Interrupt::default(),
+        )
+        .unwrap_err();
         assert!(error.to_string().contains("no configuration"), "{error}");
+    }
+
+    #[test]
+    fn a_load_command_that_is_not_there_is_told_at_once() {
+        let scratch = tempfile::tempdir().unwrap();
+        let load = words(&["/no/such/oha", "http://127.0.0.1:1/"]);
+        // Nothing is served and nothing says when it is ready: other failures are waited out.
+        let interrupt = Interrupt::default();
+        let error =
+            Served::start(&Serving::default(), load, scratch.path(), &interrupt).unwrap_err();
+        assert!(
+            matches!(error.downcast_ref(), Some(LoadError::Start { .. })),
+            "{error}"
+        );
+        assert!(error.to_string().contains("/no/such/oha"), "{error}");
+    }
+
+    #[test]
+    fn an_interrupt_ends_the_waiting_for_the_service() {
+        let scratch = tempfile::tempdir().unwrap();
+        let interrupt = Interrupt::default();
+        interrupt.ask();
+        let serving = Serving {
+            line: None,
+            ready: Some("sleep 600".to_owned()),
+        };
+        let error =
+            Served::start(&serving, words(&["true"]), scratch.path(), &interrupt).unwrap_err();
+        assert!(error.is::<crate::interrupt::Interrupted>(), "{error}");
     }
 
     #[test]
@@ -261,7 +343,13 @@ mod tests {
             line: Some("while :; do :; done".to_owned()),
             ready: Some("true".to_owned()),
         };
-        let mut served = Served::start(&serving, words(&["sleep", "0.2"]), scratch.path()).unwrap();
+        let mut served = Served::start(
+            &serving,
+            words(&["sleep", "0.2"]),
+            scratch.path(),
+            &Interrupt::default(),
+        )
+        .unwrap();
         assert_eq!(served.kind(), Kind::Batch);
         let block = Block {
             seed: 1,
@@ -293,8 +381,13 @@ mod tests {
             ready: Some("true".to_owned()),
         };
         let load = format!("touch {go}; until [ -e {done} ]; do sleep 0.02; done");
-        let mut served =
-            Served::start(&serving, words(&["sh", "-c", &load]), scratch.path()).unwrap();
+        let mut served = Served::start(
+            &serving,
+            words(&["sh", "-c", &load]),
+            scratch.path(),
+            &Interrupt::default(),
+        )
+        .unwrap();
         let block = Block {
             seed: 1,
             settle: Duration::ZERO,
@@ -317,8 +410,13 @@ mod tests {
             line: None,
             ready: Some("true".to_owned()),
         };
-        let mut served =
-            Served::start(&serving, vec![fake.into_os_string()], scratch.path()).unwrap();
+        let mut served = Served::start(
+            &serving,
+            vec![fake.into_os_string()],
+            scratch.path(),
+            &Interrupt::default(),
+        )
+        .unwrap();
         assert_eq!((served.tool(), served.kind()), (Some("wrk"), Kind::Timed));
         let block = Block {
             seed: 1,
