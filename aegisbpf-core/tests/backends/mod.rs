@@ -3,9 +3,11 @@
 pub(crate) mod audit;
 mod decide;
 mod enforce;
+mod events;
 mod exec;
 mod network;
 mod observe;
+mod policies;
 pub(crate) mod probe;
 pub(crate) mod sock;
 mod subjects;
@@ -33,7 +35,7 @@ pub(crate) const BOTH: &[(&str, Fact)] = &[
     ),
     (
         "an_event_says_who_did_what_to_which_file",
-        audit::an_event_says_who_did_what_to_which_file,
+        events::an_event_says_who_did_what_to_which_file,
     ),
     (
         "other_files_count_nothing",
@@ -45,7 +47,7 @@ pub(crate) const BOTH: &[(&str, Fact)] = &[
     ),
     (
         "execution_is_reported_as_such",
-        audit::execution_is_reported_as_such,
+        events::execution_is_reported_as_such,
     ),
     (
         "all_below_a_directory_is_counted_and_named",
@@ -53,7 +55,7 @@ pub(crate) const BOTH: &[(&str, Fact)] = &[
     ),
     (
         "what_only_other_rules_need_is_loaded_with_the_first",
-        audit::what_only_other_rules_need_is_loaded_with_the_first,
+        policies::what_only_other_rules_need_is_loaded_with_the_first,
     ),
     (
         "o_path_gives_no_access_and_counts_nothing",
@@ -73,37 +75,40 @@ pub(crate) const BOTH: &[(&str, Fact)] = &[
     ),
     (
         "a_full_ring_loses_events_not_counts",
-        audit::a_full_ring_loses_events_not_counts,
+        events::a_full_ring_loses_events_not_counts,
     ),
     (
         "a_stalled_reader_loses_events_not_counts",
-        audit::a_stalled_reader_loses_events_not_counts,
+        events::a_stalled_reader_loses_events_not_counts,
     ),
     (
         "a_single_event_wakes_nobody",
-        audit::a_single_event_wakes_nobody,
+        events::a_single_event_wakes_nobody,
     ),
     (
         "sampling_is_one_in_n_on_each_cpu",
-        audit::sampling_is_one_in_n_on_each_cpu,
+        events::sampling_is_one_in_n_on_each_cpu,
     ),
     (
         "detached_hooks_count_nothing_and_come_back",
-        audit::detached_hooks_count_nothing_and_come_back,
+        policies::detached_hooks_count_nothing_and_come_back,
     ),
     (
         "a_new_policy_replaces_the_old_one_whole",
-        audit::a_new_policy_replaces_the_old_one_whole,
+        policies::a_new_policy_replaces_the_old_one_whole,
     ),
     (
         "a_refused_policy_changes_nothing",
-        audit::a_refused_policy_changes_nothing,
+        policies::a_refused_policy_changes_nothing,
     ),
     (
         "policies_change_under_load_without_a_miss",
-        audit::policies_change_under_load_without_a_miss,
+        policies::policies_change_under_load_without_a_miss,
     ),
-    ("ten_thousand_rules_apply", audit::ten_thousand_rules_apply),
+    (
+        "ten_thousand_rules_apply",
+        policies::ten_thousand_rules_apply,
+    ),
     (
         "seventy_thousand_threads_leave_nothing_behind",
         subjects::seventy_thousand_threads_leave_nothing_behind,
@@ -165,7 +170,7 @@ pub(crate) const LSM: &[(&str, Fact)] = &[
     ),
     (
         "a_stalled_reader_loses_events_not_refusals",
-        audit::a_stalled_reader_loses_events_not_refusals,
+        events::a_stalled_reader_loses_events_not_refusals,
     ),
     (
         "a_failing_test_leaves_nothing_attached",
