@@ -34,6 +34,14 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(escape).collect())
 }
 
+/// How many rules, in words.
+pub(crate) fn rules(count: usize) -> String {
+    match count {
+        1 => "1 rule".into(),
+        count => format!("{count} rules"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

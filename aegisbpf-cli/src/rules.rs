@@ -179,7 +179,7 @@ fn clear(args: &ClearArgs, sections: &[&str]) -> Result<(), Failure> {
         .filter(|rule| gone(rule))
         .count();
     control.retain(|rule| !gone(rule))?;
-    say(format_args!("aegisbpf: {removed} rules removed"));
+    say(format_args!("aegisbpf: {} removed", out::rules(removed)));
     Ok(())
 }
 

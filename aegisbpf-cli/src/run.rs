@@ -21,7 +21,7 @@ use crate::{
     args::{EnforceGate, RunArgs},
     exit::Failure,
     online::{supported, tell},
-    out::say,
+    out::{self, say},
     signals::Signals,
 };
 
@@ -212,7 +212,12 @@ fn reload(args: &RunArgs, aegis: &mut Enforcer) {
 /// One line, as `systemctl status` shows it.
 fn status(aegis: &Enforcer) -> String {
     let rules = aegis.stats().map_or(0, |stats| stats.rules.len());
-    format!("{} by {}, {rules} rules", aegis.mode(), aegis.backend())
+    format!(
+        "{} by {}, {}",
+        aegis.mode(),
+        aegis.backend(),
+        out::rules(rules)
+    )
 }
 
 fn introduce(aegis: &Enforcer) -> Result<(), Failure> {

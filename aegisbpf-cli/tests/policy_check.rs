@@ -140,7 +140,7 @@ fn what_is_not_there_is_unresolved_and_no_error() {
     assert_eq!(done.code, Some(0));
     assert!(done.out.contains("unresolved here: "), "{done:?}");
     assert!(
-        done.out.contains("1 rules, 1 of them unresolved"),
+        done.out.contains("1 rule, 1 of them unresolved"),
         "{done:?}"
     );
     let (_, report) = check_json(&file);

@@ -142,8 +142,8 @@ pub(crate) fn tell(applied: &Applied) {
         say(warning);
     }
     say(format_args!(
-        "aegisbpf: {} rules, {} of them unresolved here",
-        applied.rules,
+        "aegisbpf: {}, {} of them unresolved here",
+        out::rules(applied.rules),
         applied.unresolved.len()
     ));
     for (_, label, reason) in &applied.unresolved {

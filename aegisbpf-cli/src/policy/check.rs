@@ -92,9 +92,9 @@ fn accept(args: &CheckArgs, policy: &Policy, resolution: &Resolution) -> Result<
     }
     writeln!(
         out,
-        "{}: valid, {} rules, {} of them unresolved on this host{}",
+        "{}: valid, {}, {} of them unresolved on this host{}",
         args.file.display(),
-        report.rules,
+        out::rules(report.rules),
         report.unresolved.len(),
         match notes.len() {
             0 => String::new(),

@@ -117,7 +117,7 @@ fn the_service_manager_is_told() {
     let ready = manager.hear();
     assert!(ready.contains("READY=1\n"), "{ready}");
     assert!(ready.contains("STATUS=audit by "), "{ready}");
-    assert!(ready.contains(", 1 rules"), "{ready}");
+    assert!(ready.contains(", 1 rule"), "{ready}");
     // Ready means attached: what is accessed from now on is counted.
     cat(&scene.secret);
     manager.hear_until("WATCHDOG=1");

@@ -86,7 +86,7 @@ fn policy_check_works() {
     let done = scene.run(&["policy", "check", scene.policy.to_str().unwrap()]);
     assert_eq!((done.code, done.err.as_str()), (Some(0), ""), "{done:?}");
     assert!(
-        done.out.contains("valid, 1 rules, 0 of them unresolved"),
+        done.out.contains("valid, 1 rule, 0 of them unresolved"),
         "{done:?}"
     );
 }
