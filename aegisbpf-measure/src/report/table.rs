@@ -5,6 +5,7 @@ use std::{fmt::Write, time::Duration};
 use super::words;
 use crate::{
     metric::Metric,
+    plan::Plan,
     record::Record,
     verdict::{Estimate, MetricResult},
 };
@@ -19,7 +20,7 @@ pub fn verdict_block(record: &Record) -> String {
     let (plan, judgement) = (&record.plan, &record.judgement);
     let guard = &plan.guard;
     let mut rows = vec![HEAD.map(str::to_owned)];
-    rows.extend(judgement.metrics.iter().map(row));
+    rows.extend(judgement.metrics.iter().map(|result| row(plan, result)));
     if let Some(memory) = judgement.memory {
         rows.push([
             "memory".to_owned(),
@@ -60,10 +61,10 @@ pub fn verdict_block(record: &Record) -> String {
 #[must_use]
 pub fn undecided(record: &Record) -> String {
     let judgement = &record.judgement;
-    let open = judgement
-        .metrics
-        .iter()
-        .filter(|result| result.verdict == Some(crate::Verdict::Inconclusive));
+    let open = judgement.metrics.iter().filter(|result| {
+        result.verdict == Some(crate::Verdict::Inconclusive)
+            && result.metric.is_judged(&record.plan)
+    });
     let mut parts: Vec<String> = open
         .map(|result| {
             format!(
@@ -86,7 +87,7 @@ pub fn undecided(record: &Record) -> String {
     parts.join("; ")
 }
 
-fn row(result: &MetricResult) -> [String; 7] {
+fn row(plan: &Plan, result: &MetricResult) -> [String; 7] {
     let level = |value: Option<f64>| value.map_or_else(dash, |value| level(result.metric, value));
     [
         result.metric.to_string(),
@@ -97,9 +98,12 @@ fn row(result: &MetricResult) -> [String; 7] {
             .map_or_else(dash, |estimate| overhead(result.metric, estimate.overhead)),
         interval(result),
         limit(result),
-        result
-            .verdict
-            .map_or_else(|| "not judged".to_owned(), |verdict| verdict.to_string()),
+        match result.verdict {
+            Some(verdict) if result.metric.is_judged(plan) => verdict.to_string(),
+            // It can only help a metric to pass.
+            Some(_) => "beside the wall clock".to_owned(),
+            None => "not judged".to_owned(),
+        },
     ]
 }
 
@@ -180,6 +184,7 @@ fn aligned(rows: &[[String; 7]]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake::{self, Fake, Truth};
 
     #[test]
     fn columns_line_up_whatever_their_script() {
@@ -199,6 +204,28 @@ mod tests {
             "{text}"
         );
         assert_eq!(columns.len(), 2);
+    }
+
+    /// It can help another metric to pass and never decides by itself, so no verdict of its own stands beside it.
+    #[test]
+    fn throughput_per_cpu_second_has_no_verdict_of_its_own() {
+        let truth = Truth {
+            wait: 0.5,
+            ..Truth::default()
+        };
+        let record = Fake::new(truth).run(&fake::plan("web::fake")).unwrap();
+        let text = verdict_block(&record);
+        let line = |name: &str| {
+            text.lines()
+                .find(|line| line.trim_start().starts_with(name))
+        };
+        let (wall, cpu) = (line("throughput  "), line("throughput per CPU second"));
+        assert!(wall.is_some_and(|line| line.ends_with("PASS")), "{text}");
+        assert!(
+            cpu.is_some_and(|line| line.ends_with("beside the wall clock")),
+            "{text}"
+        );
+        assert!(!undecided(&record).contains("per CPU second"));
     }
 
     #[test]
