@@ -124,6 +124,7 @@ pub fn decide(plan: &Plan, observed: &Observed) -> Judgement {
             observed.checks.len()
         ));
     }
+    invalid.extend(exclude::behind(calibration, &kept_blocks));
     invalid.extend(exclude::generator(plan, &kept_blocks, &mut notes));
     for check in &self_checks {
         match check.status {

@@ -451,6 +451,29 @@ fn a_generator_that_lags_makes_the_run_invalid() {
 }
 
 #[test]
+fn a_generator_that_offers_less_than_it_should_makes_the_run_invalid() {
+    // It tells no lag, as the load tools of others do not; its windows last longer for the same work.
+    let stretched = |factor: f64| {
+        let mut record = judged(Truth::default());
+        let blocks = record.observed.blocks.iter_mut();
+        for open in blocks.filter_map(|block| block.open.as_mut()) {
+            open.lag_p99_ns = None;
+            open.wall_ns = (factor * open.wall_ns as f64) as u64;
+        }
+        aegisbpf_measure::decide(&record.plan, &record.observed)
+    };
+    let behind = stretched(1.2);
+    assert_eq!(behind.verdict, Verdict::Invalid);
+    assert!(
+        behind.reasons[0].contains("it offered 83 %"),
+        "{}",
+        behind.sentence()
+    );
+    let kept = stretched(1.05);
+    assert_eq!(kept.verdict, Verdict::Pass, "{}", kept.sentence());
+}
+
+#[test]
 fn stolen_time_excludes_quads_and_too_many_of_them_the_run() {
     let judgement = judged(Truth {
         steal: 0.3,

@@ -97,7 +97,7 @@ fn stopped(kind: Kind, after: u32, breaks: bool) -> (Result<Record, Error>, u32)
 fn a_stop_ends_every_phase_after_the_window_under_way() {
     for kind in [Kind::Service, Kind::Batch, Kind::Timed] {
         let mut measured = 0;
-        for after in 0..120 {
+        for after in 0..80 {
             for breaks in [false, true] {
                 let (outcome, ran) = stopped(kind, after, breaks && after > 0);
                 // The two windows of one block belong together, and the probe follows its block.

@@ -88,3 +88,67 @@ fn sysbench_tells_its_events_its_time_and_its_histogram() {
         assert!(found.wall.unwrap() >= Duration::from_millis(900));
     }
 }
+
+#[test]
+fn oha_tells_its_answers_its_percentiles_and_its_errors() {
+    let address = server();
+    for rate in [None, Some(200.0)] {
+        let Some(found) = run(&format!("oha -c 2 -n 9 {address}/"), rate) else {
+            return;
+        };
+        assert!(found.operations > 0 && found.errors.is_empty(), "{found:?}");
+        assert_eq!(found.latency.unwrap().len(), found.operations);
+        assert!(found.wall.unwrap() >= Duration::from_millis(900));
+    }
+    let gone = run(&format!("oha -c 2 {address}/gone"), None).unwrap();
+    assert_eq!(gone.operations, 0);
+    assert!(gone.errors["http 404"] > 0);
+}
+
+/// What oha 1.15.0 printed here, without its histograms.
+const OHA_1_15: [&str; 3] = [
+    include_str!("oha-1.15.0/rate.json"),
+    include_str!("oha-1.15.0/closed.json"),
+    include_str!("oha-1.15.0/refused.json"),
+];
+
+#[test]
+fn what_oha_1_15_printed_is_read_as_it_was_meant() {
+    let tool = load_tool::of(&["oha".into()]).unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let wanted = Wanted {
+        window: Duration::from_secs(2),
+        rate: Some(500.0),
+        seed: 7,
+        scratch: scratch.path(),
+    };
+    let [rate, closed, refused] = OHA_1_15.map(|printed| tool.read(printed, &wanted).unwrap());
+
+    // Two of three requests were for a page that is there; latency from the intended time.
+    assert_eq!(rate.operations, 661);
+    assert_eq!(rate.errors, [("http 404".to_owned(), 339)].into());
+    assert_eq!(rate.wall.unwrap(), Duration::from_nanos(2_001_493_378));
+
+    // What was under way when the second was over is no error.
+    assert_eq!(closed.operations, 27_836);
+    assert!(closed.errors.is_empty(), "{:?}", closed.errors);
+    assert_eq!(closed.wall.unwrap(), Duration::from_nanos(1_004_475_757));
+    for (found, expected) in [
+        (&rate, [114_650, 181_098, 306_855]),
+        (&closed, [104_375, 189_411, 347_045]),
+    ] {
+        let latency = found.latency.as_ref().unwrap();
+        assert_eq!(latency.len(), found.operations);
+        for (q, nanos) in [0.5, 0.95, 0.99].into_iter().zip(expected) {
+            let told = latency.value_at_quantile(q);
+            // Three significant digits.
+            assert!(told.abs_diff(nanos) * 1_000 <= nanos, "{q}: {told} {nanos}");
+        }
+    }
+
+    assert_eq!((refused.operations, refused.latency.is_none()), (0, true));
+    assert_eq!(
+        refused.errors,
+        [("Connection refused (os error 111)".to_owned(), 21_213)].into()
+    );
+}

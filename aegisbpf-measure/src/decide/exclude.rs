@@ -112,6 +112,29 @@ fn foreign_points(cpus: u32, block: &BlockRecord) -> Option<f64> {
     Some(busy - 100.0 * own / wall / f64::from(cpus))
 }
 
+/// A generator that offers less than this part of the rate is no open loop.
+const KEPT: f64 = 0.9;
+/// Fewer operations than these in a window are no rate that a tool can keep.
+const COUNTABLE: f64 = 20.0;
+
+/// Whether the offered rate was offered, in the median bare block. A load tool that tells no lag is known by this alone.
+pub(super) fn behind(calibration: &Calibration, blocks: &[&BlockRecord]) -> Option<String> {
+    let rate = calibration.rate?;
+    let bare = blocks.iter().filter(|block| block.arm == Arm::Bare);
+    let shares: Vec<f64> = bare
+        .filter_map(|block| {
+            let window = block.open.as_ref()?;
+            let due = rate * window.wall_ns as f64 / 1e9;
+            (due >= COUNTABLE).then(|| window.attempts() as f64 / due)
+        })
+        .collect();
+    let share = median(&shares).filter(|share| *share < KEPT)?;
+    Some(format!(
+        "generator-limited: of the rate that was to be offered ({rate:.0} a second) it offered {:.0} %",
+        100.0 * share
+    ))
+}
+
 /// Whether the generator kept its schedule, in the median block. A lag is part of the latency of both arms, so it hides
 /// effects on the quantiles; it never makes up one.
 pub(super) fn generator(

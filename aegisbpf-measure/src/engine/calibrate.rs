@@ -223,24 +223,27 @@ impl Engine<'_> {
     /// minutes, and there are dozens.
     fn forewarn(&mut self, first: Duration) {
         let plan = self.plan;
-        // A service's other blocks have a window at a fixed rate, too, twice as long.
-        let block = match self.session.kind() {
-            Kind::Service => 3 * first,
-            Kind::Batch | Kind::Timed => first,
+        let spikes = plan.spike_every > 0 && self.session.hold_up(Duration::ZERO);
+        let blocks = 4 * (plan.pilot_quads + u32::from(spikes) + plan.min_quads);
+        // The warm-up is two threes at the least.
+        let warm_up = plan.warmup_blocks.min(6);
+        let least = match self.session.kind() {
+            // The first was as short as those that find the capacity; the others have a window at a fixed rate, too,
+            // twice as long.
+            Kind::Service => {
+                first.saturating_mul(warm_up + 3 + 3 * blocks) + plan.probe * plan.min_quads
+            }
+            // The probe is one more block.
+            Kind::Batch | Kind::Timed => first.saturating_mul(warm_up + blocks + plan.min_quads),
         };
-        // Four blocks and a probe a quad; the warm-up is two threes at the least.
-        let spike = u32::from(plan.spike_every > 0);
-        let blocks =
-            plan.warmup_blocks.min(6) + 4 * (plan.pilot_quads + spike) + 5 * plan.min_quads;
-        let least = block.saturating_mul(blocks);
         if least > plan.budget {
             let minutes = |time: Duration| time.as_secs_f64() / 60.0;
             self.say(format!(
-                "the budget of {:.1} minutes is not enough: a block takes {:.1} s, and with fewer than {blocks} nothing can be decided, \
-                 so this takes {:.0} minutes or more",
+                "the budget of {:.1} minutes is not enough: the least that can decide anything, {} quads and what comes before them, \
+                 takes about {:.1} minutes here",
                 minutes(plan.budget),
-                block.as_secs_f64(),
-                minutes(least).ceil()
+                plan.min_quads,
+                minutes(least)
             ));
         }
     }
