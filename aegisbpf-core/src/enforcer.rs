@@ -86,37 +86,20 @@ impl DerefMut for Enforcer {
 }
 
 /// How to load an [`Enforcer`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct EnforcerBuilder {
     mode: Option<Mode>,
     policy: Option<Policy>,
     event_sample_rate: Option<u32>,
     ring_buffer_bytes: Option<u32>,
-    rule_capacity: u32,
+    rule_capacity: Option<u32>,
     backend: Option<Backend>,
     pin: Option<PathBuf>,
     dead_man: Option<Duration>,
     /// What became of the policy, where it was applied on the way.
     applied: Option<Applied>,
     network_scope: Option<PathBuf>,
-}
-
-impl Default for EnforcerBuilder {
-    fn default() -> Self {
-        Self {
-            mode: None,
-            policy: None,
-            event_sample_rate: None,
-            ring_buffer_bytes: None,
-            rule_capacity: RULE_CAPACITY,
-            backend: None,
-            pin: None,
-            network_scope: None,
-            dead_man: None,
-            applied: None,
-        }
-    }
 }
 
 impl EnforcerBuilder {
@@ -149,7 +132,7 @@ impl EnforcerBuilder {
     /// How many rules can be applied at once, for policies that come later. Default: 8,192, or what the builder's own
     /// policy needs if that is more. The kernel takes 32 bytes for each, used or not.
     pub fn rule_capacity(mut self, rules: u32) -> Self {
-        self.rule_capacity = rules;
+        self.rule_capacity = Some(rules);
         self
     }
 
@@ -253,9 +236,13 @@ impl EnforcerBuilder {
         if self.mode.is_none() {
             self.mode = Some(Control::pinned_mode(pins)?);
         }
+        let about = About::read(pins)?;
         if self.network_scope.is_none() {
-            self.network_scope = About::read(pins)?.network_scope;
+            self.network_scope = about.network_scope;
         }
+        self.ring_buffer_bytes
+            .get_or_insert(about.ring_buffer_bytes);
+        self.rule_capacity.get_or_insert(about.rules / 2);
         self.make_set(pins)?;
         let policy = self.policy.take();
         let (control, applied) = control::succeed(pins, policy.as_ref()).inspect_err(|_| {
@@ -274,8 +261,7 @@ impl EnforcerBuilder {
             Some(bytes) => ring_size(bytes)? == about.ring_buffer_bytes,
             None => true,
         };
-        let rules = self.policy.as_ref().map_or(0, |p| p.rules().len());
-        let room = rules <= about.rules as usize / 2;
+        let room = self.rules_told() <= about.rules / 2;
         let scope = self.network_scope.is_none() || self.network_scope == about.network_scope;
         Ok(backend && can_refuse && ring && room && scope && about.build == build(about.backend))
     }
@@ -298,19 +284,22 @@ impl EnforcerBuilder {
         })
     }
 
+    /// For how many rules there must be room: this policy's, or as many as was said.
+    fn rules_told(&self) -> u32 {
+        let own = self.policy.as_ref().map_or(0, |p| p.rules().len());
+        let own = u32::try_from(own).unwrap_or(u32::MAX);
+        own.max(self.rule_capacity.unwrap_or(0))
+    }
+
     fn load_object(&self) -> Result<(Backend, Loaded, Sizes)> {
-        let own = self
-            .policy
-            .as_ref()
-            .map_or(0, |policy| policy.rules().len());
+        let rules = match self.rule_capacity {
+            Some(_) => self.rules_told(),
+            None => self.rules_told().max(RULE_CAPACITY),
+        };
         let sizes = Sizes {
             ring_buffer_bytes: ring_size(self.ring_buffer_bytes.unwrap_or(RING_BUFFER_BYTES))?,
             // Old and new rules have counters side by side while a policy is replaced.
-            rules: self
-                .rule_capacity
-                .max(u32::try_from(own).unwrap_or(u32::MAX))
-                .saturating_mul(2)
-                .max(2),
+            rules: rules.saturating_mul(2).max(2),
         };
         let mode = self.mode.unwrap_or(Mode::Audit);
         let (backend, loaded) = support::choose(mode, self.backend, sizes, self.policy.as_ref())?;

@@ -86,6 +86,22 @@ pub(crate) fn a_new_set_of_programs_succeeds_the_old_one(backend: Backend) {
     assert_eq!(aegis.previous().unwrap(), Some(one.clone()));
     aegis.rollback().unwrap();
     assert_eq!(aegis.policy().unwrap(), one);
+    // Room that is asked for, for a policy that comes later; and it stays, whatever else is replaced.
+    drop(aegis);
+    let room = |rules: usize| -> Policy {
+        let many: String = (1..=rules).map(|n| format!("1048577:{n}\n")).collect();
+        format!("version=1\n[deny_inode]\n{many}").parse().unwrap()
+    };
+    let mut aegis = attach(builder(backend, &fs.base()).rule_capacity(9_000));
+    assert_eq!(aegis.apply(&room(9_000)).unwrap().rules, 9_000);
+    drop(aegis);
+    let aegis = attach(builder(backend, &fs.base()).ring_buffer_bytes(1 << 17));
+    assert_eq!(aegis.policy().unwrap().rules().len(), 9_000);
+    drop(aegis);
+    let aegis = attach(builder(backend, &fs.base()).rule_capacity(9_100));
+    let memory = aegis.stats().unwrap().memory;
+    let ring = memory.iter().find(|part| part.of == "events").unwrap();
+    assert_eq!(ring.bytes, 1 << 17);
 }
 
 pub(crate) fn pins_of_another_version_are_replaced(backend: Backend) {
