@@ -73,7 +73,8 @@ impl Dose {
             program::<TracePoint>(&mut ebpf, name)?.load()
         };
         loaded.map_err(refused)?;
-        drop(types);
+        // The loader holds the kernel's types, too: what is given back must be free.
+        drop((loader, types));
         heap::give_back();
         Ok(Self {
             ebpf,
