@@ -15,10 +15,11 @@ use aegisbpf_measure::{
     Plan, Progress as _, Record, Verdict,
     guard::Guard,
     journal,
-    report::{files, github, table},
+    report::{files, github, junit, table},
     workload::{BoxError, Kind, Session},
 };
 use aegisbpf_rig::{
+    alone::Alone,
     errors::chain,
     guard::{CommandGuard, Commands, GuardError, PolicyText, sha256},
     interrupt::{Interrupt, Interrupted},
@@ -56,23 +57,49 @@ pub(crate) fn measure(args: &MeasureArgs) -> Result<(), Failure> {
             (name, outcome)
         }
     };
-    if let Err(failure) = &outcome
-        && under_github()
-    {
-        let reason = exit::message(failure);
-        // A verdict has been annotated as such.
-        if !reason.is_empty() {
-            say(github::unmeasured(&name, true, &reason));
-        }
+    if let Err(failure) = &outcome {
+        broke(args, &name, &exit::message(failure));
     }
     outcome
+}
+
+/// Tells machines of an error, as they are told of a verdict: a file of an earlier run must not speak for this one.
+fn broke(args: &MeasureArgs, name: &str, reason: &str) {
+    // A verdict has been told.
+    if reason.is_empty() {
+        return;
+    }
+    if under_github() {
+        say(github::unmeasured(name, true, reason));
+    }
+    let path = args
+        .report
+        .as_deref()
+        .unwrap_or(Path::new(REPORTS))
+        .join(files::JUNIT);
+    // Where there were reports before, or were asked for; a replay writes none unless asked to.
+    let is_wanted = args.report.is_some() || (args.replay.is_none() && path.exists());
+    if let (true, Some(directory)) = (is_wanted, path.parent()) {
+        let text = junit::report([junit::unmeasured(name, true, reason)]);
+        let written = fs::create_dir_all(directory).and_then(|()| fs::write(&path, text));
+        if let Err(error) = written {
+            say(format_args!(
+                "aegisbpf: writing {}: {error}",
+                path.display()
+            ));
+        }
+    }
 }
 
 fn replay(args: &MeasureArgs, file: &Path) -> Result<(), Failure> {
     let open = File::open(file)
         .map_err(|error| Failure::said(format!("reading {}: {error}", file.display())))?;
-    let record = journal::replay(BufReader::new(open))
-        .map_err(|error| Failure::said(format!("replaying {}: {error}", file.display())))?;
+    let record = journal::replay(BufReader::new(open)).map_err(|error| {
+        Failure::said(format!(
+            "replaying {}: {error}; help: name the blocks.jsonl of a report, as it was written",
+            file.display()
+        ))
+    })?;
     let judgement = &record.judgement;
     let mut out = io::stdout().lock();
     let told = if args.json {
@@ -101,6 +128,7 @@ fn run(args: &MeasureArgs, name: &str) -> Result<(), Failure> {
         .tempdir()
         .map_err(|error| Failure::said(format!("making a directory for the run: {error}")))?;
     let mut progress = Watched::new(name, &interrupt);
+    let _alone = alone(args)?;
     progress.phase("loading the guard");
     let mut guard = guard(args, scratch.path())?;
     progress.phase("trying the workload");
@@ -192,6 +220,15 @@ fn conclude(args: &MeasureArgs, record: &Record) -> Result<(), Failure> {
         Verdict::Fail => Err(Failure::Told(Told::TooDear)),
         Verdict::Inconclusive | Verdict::Invalid => Err(Failure::Told(Told::Unresolved)),
     }
+}
+
+/// Two measurements of our enforcer would each have the other's hooks in both arms.
+fn alone(args: &MeasureArgs) -> Result<Option<Alone>, Failure> {
+    if args.guard_on.is_some() {
+        return Ok(None);
+    }
+    let alone = Alone::new().map_err(|error| Failure::said(error.to_string()))?;
+    Ok(Some(alone))
 }
 
 /// Who is measured: ours in a process of its own, or another by its commands.

@@ -238,7 +238,7 @@ fn what_would_have_no_effect_is_refused_before_anything_is_started() {
             "{more:?}: {done:?}"
         );
     }
-    assert!(!started.exists() && !flag.path.exists() && !flag.reports().exists());
+    assert!(!started.exists() && !flag.path.exists());
 }
 
 #[test]
@@ -291,7 +291,35 @@ fn an_interrupt_before_the_first_quad_ends_it_and_the_command_under_way() {
     );
     let pid = fs::read_to_string(&pid).unwrap();
     assert!(!Path::new("/proc").join(pid.trim()).exists(), "left {pid}");
-    assert!(!flag.path.exists() && !flag.reports().exists());
+    assert!(!flag.path.exists());
+    let junit = fs::read_to_string(flag.reports().join("junit.xml")).unwrap();
+    assert!(junit.contains("<error message=\"stopped by"), "{junit}");
+}
+
+#[test]
+fn a_junit_file_of_an_earlier_run_does_not_speak_for_one_that_broke() {
+    let scratch = tempdir().unwrap();
+    let junit = scratch.path().join("aegis-report/junit.xml");
+    let broken = || {
+        let mut command = aegisbpf(["measure", "--limit", "p95=5%", "--", "true"]);
+        command.current_dir(scratch.path());
+        let done = finish(command);
+        assert_eq!(done.code, Some(2), "{done:?}");
+    };
+    broken();
+    assert!(!junit.exists(), "nobody asked for reports");
+    fs::create_dir(junit.parent().unwrap()).unwrap();
+    fs::write(&junit, "<testsuites/>").unwrap();
+    broken();
+    let text = fs::read_to_string(&junit).unwrap();
+    assert!(text.contains("<error message=\"--limit p95"), "{text}");
+    assert!(text.contains("errors=\"1\""), "{text}");
+    // A replay that fails says nothing of the run there.
+    fs::write(&junit, "<testsuites/>").unwrap();
+    let mut command = aegisbpf(["measure", "--replay", "/no/such/blocks.jsonl"]);
+    command.current_dir(scratch.path());
+    assert_eq!(finish(command).code, Some(1));
+    assert_eq!(fs::read_to_string(&junit).unwrap(), "<testsuites/>");
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! and the command `aegisbpf measure` both stand on it.
 #![forbid(unsafe_code)]
 
+pub mod alone;
 pub mod cgroup;
 pub mod cpu;
 pub mod dose;

@@ -4,7 +4,6 @@
 //! does and how its verdict is read.
 #![forbid(unsafe_code)]
 
-pub mod alone;
 pub mod budget;
 pub mod case;
 pub mod corpus;
@@ -18,4 +17,4 @@ pub mod thresholds;
 pub mod workload;
 pub mod workloads;
 
-pub use aegisbpf_rig::{cpu, guard, service};
+pub use aegisbpf_rig::{alone, cpu, guard, service};

@@ -17,8 +17,11 @@ pub const NAMES: [&str; 7] = [
     "blocks.jsonl",
     "results.csv",
     "blocks.csv",
-    "junit.xml",
+    JUNIT,
 ];
+
+/// The file for build servers.
+pub const JUNIT: &str = "junit.xml";
 
 /// Writes all files of [`NAMES`]; the directory is made. `strict`: only a PASS by wall clock counts (`junit.xml`).
 ///
@@ -39,7 +42,7 @@ pub fn write(record: &Record, directory: &Path, strict: bool) -> io::Result<()> 
     text("report.md", markdown::report(record))?;
     text("results.csv", csv::results(record))?;
     text("blocks.csv", csv::blocks(record))?;
-    text("junit.xml", junit::report([junit::suite(record, strict)]))?;
+    text(JUNIT, junit::report([junit::suite(record, strict)]))?;
     let stream = |name: &str, write: &dyn Fn(&mut dyn Write) -> io::Result<()>| {
         let file = File::create(directory.join(name)).map(BufWriter::new);
         file.and_then(|mut file| {

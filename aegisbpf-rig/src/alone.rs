@@ -14,7 +14,7 @@ use std::{
 pub enum AloneError {
     /// Somebody else does.
     #[error(
-        "another run of the workload tests is under way on this machine; start again when it has ended"
+        "another measurement of AegisBPF is under way on this machine; start again when it has ended"
     )]
     Taken,
     /// The name could not be taken.
