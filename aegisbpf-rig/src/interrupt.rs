@@ -35,13 +35,16 @@ struct State {
 }
 
 impl Interrupt {
-    /// Asks to stop. The command under way is interrupted, as a terminal would; if asked again, it is killed.
+    /// Asks to stop. The command under way is asked to end; if asked again, it is killed.
+    ///
+    /// Not by SIGINT, as a terminal does: whoever was started in the background of a script ignores it, and so does
+    /// what it starts.
     pub fn ask(&self) {
         let again = self.0.is_asked.swap(true, Ordering::AcqRel);
         self.tell(if again {
             Signal::SIGKILL
         } else {
-            Signal::SIGINT
+            Signal::SIGTERM
         });
     }
 
@@ -81,7 +84,7 @@ impl Interrupt {
         *self.group() = Some(pid);
         // Asked for before it was there.
         if self.is_asked() {
-            self.tell(Signal::SIGINT);
+            self.tell(Signal::SIGTERM);
         }
         Reached {
             interrupt: self,
@@ -162,7 +165,7 @@ mod tests {
         until_reached(&interrupt);
         interrupt.ask();
         let status = ended.recv_timeout(Duration::from_secs(60)).unwrap();
-        assert_eq!(status.signal(), Some(Signal::SIGINT as i32));
+        assert_eq!(status.signal(), Some(Signal::SIGTERM as i32));
         assert!(interrupt.check().is_err());
     }
 
@@ -174,7 +177,7 @@ mod tests {
         let ended = waited(
             &interrupt,
             sleeper(&format!(
-                "trap '' INT; touch {}; while :; do sleep 600; done",
+                "trap '' TERM; touch {}; while :; do sleep 600; done",
                 deaf.display()
             )),
         );
@@ -194,7 +197,7 @@ mod tests {
         interrupt.ask();
         let ended = waited(&interrupt, sleeper("exec sleep 600"));
         let status = ended.recv_timeout(Duration::from_secs(60)).unwrap();
-        assert_eq!(status.signal(), Some(Signal::SIGINT as i32));
+        assert_eq!(status.signal(), Some(Signal::SIGTERM as i32));
     }
 
     #[test]

@@ -11,8 +11,8 @@ use signal_hook::{
 
 use crate::{exit::Failure, out::say};
 
-/// Passes signals on, from now to the end of the process: the first asks to stop and interrupts the command that is
-/// waited for, one more kills it.
+/// Passes signals on, from now to the end of the process: the first asks to stop, and asks the command that is
+/// waited for to end; one more kills it.
 pub(super) fn listen() -> Result<Interrupt, Failure> {
     let failed = |error| Failure::said(format!("listening for signals: {error}"));
     let hang_up = (!is_ignored(SIGHUP)).then_some(SIGHUP);

@@ -332,7 +332,7 @@ mod tests {
     fn an_interrupt_ends_the_block_and_is_no_failure_of_the_command() {
         let scratch = tempfile::tempdir().unwrap();
         let flag = scratch.path().join("flag");
-        let line = format!("test ! -e {} || sleep 600", flag.display());
+        let line = format!("test ! -e {} || sleep 120", flag.display());
         let interrupt = Interrupt::default();
         let command = words(&["sh", "-c", &line]);
         let mut batch = Batch::start(command, None, scratch.path(), &interrupt).unwrap();
