@@ -1,6 +1,6 @@
 //! pgbench: transactions on PostgreSQL. It logs each transaction, so its whole distribution is known.
 
-use std::{collections::BTreeMap, ffi::OsString, fs, path::PathBuf};
+use std::{collections::BTreeMap, ffi::OsString, fs, path::PathBuf, time::Duration};
 
 use super::{LoadTool, ToolError, Wanted, Yield, histogram, missing, seconds, without};
 
@@ -78,6 +78,17 @@ impl LoadTool for Pgbench {
                 latency.saturating_record((1_000 * micros).max(1));
             }
         }
+        // Its vacuum and its connections come before, and are no time in which transactions are done.
+        let rate = output
+            .lines()
+            .filter_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok())
+            .next_back()
+            .filter(|rate: &f64| *rate > 0.0);
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "transactions of seconds stay far below 2^52"
+        )]
+        let wall = rate.and_then(|rate| Duration::try_from_secs_f64(operations as f64 / rate).ok());
         let failed = number("number of failed transactions:").unwrap_or(0);
         let errors = if failed > 0 {
             BTreeMap::from([("failed transaction".to_owned(), failed)])
@@ -86,7 +97,7 @@ impl LoadTool for Pgbench {
         };
         Ok(Yield {
             operations,
-            wall: None,
+            wall,
             latency: (!latency.is_empty()).then_some(latency),
             errors,
         })
@@ -149,6 +160,9 @@ tps = 224.169988 (without initial connection time)
             .read(PRINTED, &wanted(scratch.path(), None))
             .unwrap();
         assert_eq!(found.operations, 3);
+        // Without vacuum and connecting: three at 224.169988 a second.
+        let wall = found.wall.unwrap().as_secs_f64();
+        assert!((wall - 3.0 / 224.169_988).abs() < 1e-6, "{wall}");
         let latency = found.latency.unwrap();
         assert_eq!((latency.len(), latency.max() / 1_000_000), (3, 40));
         assert_eq!(found.errors["failed transaction"], 1);
