@@ -118,6 +118,33 @@ fn a_cost_that_the_hooks_do_not_show_is_unexplained_and_the_estimates_disagree()
     assert!(found.notes[0].contains("disagree"), "{found:?}");
 }
 
+#[test]
+fn cpu_time_seen_under_a_load_tool_without_a_rate_fails_nothing_by_itself() {
+    let of = |kind| {
+        let mut plan = Plan {
+            budget: Duration::from_secs(10_000),
+            max_quads: 20,
+            ..fake::plan("files::fake")
+        };
+        let limits = &mut plan.limits;
+        limits.throughput_percent = 20.0;
+        (limits.p95_percent, limits.p99_percent) = (30.0, 30.0);
+        let truth = Truth {
+            kind,
+            effect: 0.10,
+            ..quiet()
+        };
+        Fake::new(truth).run(&plan).unwrap().judgement
+    };
+    // Five points of the machine, limit two: where they are judged, and where they are not.
+    let judged = of(Kind::Batch);
+    assert_eq!(judged.verdict, Verdict::Fail, "{}", judged.sentence());
+    assert!(judged.reasons[0].contains("alone were seen to use"));
+    let timed = of(Kind::Timed);
+    assert!(attribution(&timed).direct_points.unwrap() > 4.0);
+    assert_eq!(timed.verdict, Verdict::Pass, "{}", timed.sentence());
+}
+
 /// So noisy that nothing can be said by pairs.
 fn noisy(effect: f64) -> Truth {
     Truth {
