@@ -45,6 +45,8 @@ const REPORTS: &str = "aegis-report";
 
 /// A block of a service: two thirds at the fixed rate, one third as fast as it goes. Load tools know whole seconds.
 const SERVICE_WINDOW: Duration = Duration::from_secs(3);
+/// A service's untimed block, in which the hooks' runs are counted: as short as a load tool can.
+const SERVICE_PROBE: Duration = Duration::from_secs(1);
 /// A block of a load tool that only knows as fast as it goes.
 const TIMED_WINDOW: Duration = Duration::from_secs(1);
 
@@ -132,12 +134,15 @@ fn run(args: &MeasureArgs, name: &str) -> Result<(), Failure> {
     progress.phase("loading the guard");
     let mut guard = guard(args, scratch.path())?;
     progress.phase("trying the workload");
-    let mut session = session(args, scratch.path(), &interrupt).map_err(|error| match error
-        .is::<Interrupted>(
-    ) {
-        true => Failure::said(format!("{error} before anything was measured")),
-        false => Failure::said(chain(&error)),
-    })?;
+    let mut session = match session(args, scratch.path(), &interrupt) {
+        Ok(session) => session,
+        Err(error) if error.is::<Interrupted>() => {
+            return Err(Failure::said(format!(
+                "{error} before anything was measured"
+            )));
+        }
+        Err(error) => return Err(Failure::said(chain(&error))),
+    };
     let plan = plan(args, name, guard.as_ref(), session.kind());
     let mut record = aegisbpf_measure::run(&plan, session.as_mut(), guard.as_mut(), &mut progress)
         .map_err(|error| Failure::said(chain(&BoxError::from(error))))?;
@@ -337,6 +342,9 @@ fn plan(args: &MeasureArgs, name: &str, guard: &dyn Guard, kind: Kind) -> Plan {
         Kind::Service => SERVICE_WINDOW,
         Kind::Timed | Kind::Batch => TIMED_WINDOW,
     });
+    if kind == Kind::Service {
+        plan.probe = SERVICE_PROBE;
+    }
     for limit in &args.limit {
         limit.set(&mut plan.limits);
     }

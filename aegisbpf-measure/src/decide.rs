@@ -216,7 +216,7 @@ fn time_needed(metrics: &[MetricResult], done: u32, observed: &Observed) -> Opti
     });
     let quads: Option<Vec<u32>> = open.map(|result| result.quads_needed).collect();
     let more = quads?.into_iter().max()?.saturating_sub(done).max(1);
-    Some(crate::record::nanos(observed.calibration.quad_time) * u64::from(more))
+    Some(crate::record::nanos(observed.calibration.quad_time).saturating_mul(u64::from(more)))
 }
 
 /// The first few of many reasons, and how many more there are.

@@ -272,6 +272,21 @@ fn a_new_class_of_errors_fails() {
 }
 
 #[test]
+fn a_workload_that_only_fails_is_no_work_to_compare() {
+    for kind in [Kind::Service, Kind::Batch, Kind::Timed] {
+        let mut fake = Fake::new(Truth {
+            kind,
+            errors_everywhere: errors("http 404", 50_000),
+            ..Truth::default()
+        });
+        let error = fake.run(&plan()).unwrap_err();
+        assert!(matches!(error, Error::Fails { .. }), "{error}");
+        assert!(error.to_string().contains("50000 × http 404"), "{error}");
+        assert_eq!(fake.is_switched_on(), (false, false), "left switched on");
+    }
+}
+
+#[test]
 fn a_guard_that_breaks_all_of_the_work_fails_and_is_not_merely_invalid() {
     for kind in [Kind::Service, Kind::Batch] {
         let judgement = judged(Truth {

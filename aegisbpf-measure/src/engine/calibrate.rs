@@ -9,7 +9,7 @@ use crate::{
     metric::{Metric, Quantile},
     record::{Calibration, Purpose, QuantileUse, nanos},
     schedule::{Arm, Coin},
-    workload::{Block, Kind, Load},
+    workload::{Block, Kind, Load, Sample},
 };
 
 /// Shortest settle time, whatever the switch costs.
@@ -197,6 +197,7 @@ impl Engine<'_> {
             let sample = self.window(&block, "warm-up")?;
             blocks += 1;
             if blocks == 1 {
+                self.works(&sample)?;
                 self.forewarn(self.host.now().saturating_sub(begin));
             }
             if arm == Arm::Bare {
@@ -217,6 +218,22 @@ impl Engine<'_> {
             "the workload was not steady after {blocks} warm-up blocks"
         ));
         Ok(((blocks, false), wall))
+    }
+
+    /// A workload that only fails would be void, quad by quad, to the end of the budget.
+    fn works(&self, first: &Sample) -> Result<(), Error> {
+        if first.operations > 0 || first.errors.is_empty() {
+            return Ok(());
+        }
+        let errors: Vec<String> = first
+            .errors
+            .iter()
+            .map(|(class, count)| format!("{count} × {class}"))
+            .collect();
+        Err(Error::Fails {
+            workload: self.plan.workload.clone(),
+            errors: errors.join(", "),
+        })
     }
 
     /// Says as early as possible that the least number of quads takes longer than the budget: one unit of work may take

@@ -49,6 +49,16 @@ pub enum Error {
         /// In what time.
         window: Duration,
     },
+    /// Nothing that the workload does succeeds, though nothing is attached.
+    #[error(
+        "nothing that {workload} did succeeded, before anything was attached ({errors}): there is no work to compare"
+    )]
+    Fails {
+        /// Which.
+        workload: String,
+        /// Its errors, by class.
+        errors: String,
+    },
     /// It was stopped before the first quad.
     #[error("stopped before the first quad of {workload} was done; nothing was measured")]
     Stopped {

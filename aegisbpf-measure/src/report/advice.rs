@@ -318,7 +318,13 @@ fn more_time(record: &Record) -> Advice {
     let open = open.join(", ");
     match record.judgement.time_needed_ns {
         Some(ns) => {
-            let seconds = record.plan.budget.as_secs_f64() + ns as f64 / 1e9;
+            // What it took, not what it was given: it may have been stopped, or the budget was too short for the least.
+            let took = record
+                .observed
+                .blocks
+                .last()
+                .map_or(0, |block| block.begin_ns);
+            let seconds = took.saturating_add(ns) as f64 / 1e9;
             advice(
                 format!("Run it again for about {}", time(1e9 * seconds)),
                 format!(
