@@ -130,9 +130,8 @@ fn run(args: &MeasureArgs, name: &str) -> Result<(), Failure> {
         .tempdir()
         .map_err(|error| Failure::said(format!("making a directory for the run: {error}")))?;
     let mut progress = Watched::new(name, &interrupt);
-    let _alone = alone(args)?;
     progress.phase("loading the guard");
-    let mut guard = guard(args, scratch.path())?;
+    let (mut guard, _alone) = guard(args, scratch.path())?;
     progress.phase("trying the workload");
     let mut session = match session(args, scratch.path(), &interrupt) {
         Ok(session) => session,
@@ -227,17 +226,9 @@ fn conclude(args: &MeasureArgs, record: &Record) -> Result<(), Failure> {
     }
 }
 
-/// Two measurements of our enforcer would each have the other's hooks in both arms.
-fn alone(args: &MeasureArgs) -> Result<Option<Alone>, Failure> {
-    if args.guard_on.is_some() {
-        return Ok(None);
-    }
-    let alone = Alone::new().map_err(|error| Failure::said(error.to_string()))?;
-    Ok(Some(alone))
-}
-
-/// Who is measured: ours in a process of its own, or another by its commands.
-fn guard(args: &MeasureArgs, scratch: &Path) -> Result<Box<dyn Guard>, Failure> {
+/// Who is measured: ours in a process of its own, or another by its commands. Two measurements of ours would each have
+/// the other's hooks in both arms, so it comes with the right to be the only one.
+fn guard(args: &MeasureArgs, scratch: &Path) -> Result<(Box<dyn Guard>, Option<Alone>), Failure> {
     nobody_enforces(&args.pins.pin_dir)?;
     if let (Some(on), Some(off), Some(ready)) = (&args.guard_on, &args.guard_off, &args.guard_ready)
     {
@@ -250,9 +241,8 @@ fn guard(args: &MeasureArgs, scratch: &Path) -> Result<Box<dyn Guard>, Failure> 
             processes: args.guard_process.clone(),
         };
         let guard = CommandGuard::start(commands, scratch);
-        return Ok(Box::new(
-            guard.map_err(|error| Failure::said(error.to_string()))?,
-        ));
+        let guard = guard.map_err(|error| Failure::said(error.to_string()))?;
+        return Ok((Box::new(guard), None));
     }
     let policy = policy(args)?;
     let mode = if args.enforce {
@@ -260,8 +250,9 @@ fn guard(args: &MeasureArgs, scratch: &Path) -> Result<Box<dyn Guard>, Failure> 
     } else {
         Mode::Audit
     };
+    let alone = Alone::new().map_err(|error| Failure::said(error.to_string()))?;
     match aegisbpf_rig::guard::start(scratch, &policy, mode, None) {
-        Ok(guard) => Ok(Box::new(guard)),
+        Ok(guard) => Ok((Box::new(guard), Some(alone))),
         Err(error) => {
             let unsupported = matches!(error.downcast_ref(), Some(GuardError::Unsupported(_)));
             let text = chain(&error);

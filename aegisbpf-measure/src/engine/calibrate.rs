@@ -129,7 +129,7 @@ impl Engine<'_> {
         ));
         if affordable < self.plan.min_quads {
             self.say(format!(
-                "the budget of {:.0} s allows {affordable} quads; {} are run all the same, fewer decide nothing",
+                "the budget of {:.0} s is enough for {affordable} of the {} quads that are run at the least: fewer decide nothing",
                 self.plan.budget.as_secs_f64(),
                 self.plan.min_quads
             ));
