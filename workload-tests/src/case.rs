@@ -160,7 +160,7 @@ fn plan(workload: &dyn Workload, variant: Variant, options: &Options, guard: &Re
         plan.warmup_blocks = 2;
         plan.min_quads = 2;
         if variant == Variant::Hits {
-            (plan.warmup_blocks, plan.min_quads) = (1, 1);
+            plan.min_quads = 1;
         }
     }
     plan
