@@ -54,7 +54,7 @@ pub(crate) struct Sizes {
 
 impl Loaded {
     /// Loads the object of `backend` and has the kernel verify the programs that `needs` call for; what others call for
-    /// follows when it is to be attached. Attaches nothing.
+    /// follows when it is to be attached. A backend that has nothing for them shows all that it has. Attaches nothing.
     ///
     /// # Errors
     /// [`Error::Unsupported`] if this kernel refuses, with what it said.
@@ -99,7 +99,8 @@ impl Loaded {
             scope: None,
             backend,
         };
-        loaded.verify_missing(|hook| hook.is_for(needs), types)?;
+        let can_some = loaded.hooks.iter().any(|hook| hook.is_for(needs));
+        loaded.verify_missing(|hook| !can_some || hook.is_for(needs), types)?;
         Ok(loaded)
     }
 

@@ -52,14 +52,8 @@ impl Table {
     }
 }
 
-/// What most policies have, some of it.
-const USUAL: [Need; 5] = [
-    Need::Files,
-    Need::Names,
-    Need::Outward,
-    Need::Inward,
-    Need::Peers,
-];
+/// What most policies have.
+const USUAL: [Need; 2] = [Need::Files, Need::Names];
 
 /// What a policy will hardly do without, by its words alone: to know the rest, the host has to be asked what they stand
 /// for. Of no policy, and of one that denies nothing, it is what most have.
