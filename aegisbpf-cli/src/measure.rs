@@ -171,11 +171,11 @@ fn tell(args: &MeasureArgs, record: &Record) -> io::Result<()> {
 /// Why the exit code is not the one of the verdict above.
 fn strictly(args: &MeasureArgs, record: &Record, out: &mut impl Write) -> io::Result<()> {
     let judgement = &record.judgement;
-    if args.strict && judgement.strict() != judgement.verdict {
+    let counted = judgement.counted(args.strict);
+    if counted != judgement.verdict {
         writeln!(
             out,
-            "  --strict: only a PASS by wall clock counts, so this is {}",
-            judgement.strict()
+            "  --strict: only a PASS by wall clock counts, so this is {counted}"
         )?;
     }
     Ok(())
@@ -213,13 +213,7 @@ fn write_reports(args: &MeasureArgs, record: &Record, directory: &Path) -> Resul
 }
 
 fn conclude(args: &MeasureArgs, record: &Record) -> Result<(), Failure> {
-    let judgement = &record.judgement;
-    let counted = if args.strict {
-        judgement.strict()
-    } else {
-        judgement.verdict
-    };
-    match counted {
+    match record.judgement.counted(args.strict) {
         Verdict::Pass => Ok(()),
         Verdict::Fail => Err(Failure::Told(Told::TooDear)),
         Verdict::Inconclusive | Verdict::Invalid => Err(Failure::Told(Told::Unresolved)),

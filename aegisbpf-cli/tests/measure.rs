@@ -16,16 +16,9 @@ use aegisbpf_measure::{
     journal,
     report::files,
 };
-use common::{Done, aegisbpf, finish};
+use common::{aegisbpf, finish, measure};
 use serde_json::Value;
 use tempfile::tempdir;
-
-#[track_caller]
-fn measure(args: &[&str]) -> Done {
-    let mut command = aegisbpf(["measure"]);
-    command.args(args);
-    finish(command)
-}
 
 fn blocks(directory: &Path, truth: Truth) -> (PathBuf, Record) {
     let record = Fake::new(truth).run(&fake::plan("web::fake")).unwrap();

@@ -17,19 +17,11 @@ use aegisbpf_measure::{
     fake::{self, Fake, Truth},
     journal,
     verdict::Strength,
-    workload::Kind,
 };
-use common::{Done, Running, aegisbpf, finish, policy, wait};
+use common::{Running, aegisbpf, finish, measure, policy, wait};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
-
-#[track_caller]
-fn measure(args: &[&str]) -> Done {
-    let mut command = aegisbpf(["measure"]);
-    command.args(args);
-    finish(command)
-}
 
 /// The blocks of a run on a fake machine.
 fn blocks(directory: &Path, truth: Truth) -> (String, Record) {
@@ -80,15 +72,7 @@ fn piped(mut command: Command) -> Running {
 #[test]
 fn strict_has_one_answer_on_paper_in_junit_and_in_the_exit_code() {
     let scratch = tempdir().unwrap();
-    let contended = Truth {
-        kind: Kind::Batch,
-        effect: 0.02,
-        noise: 0.2,
-        cpu_noise: 0.005,
-        wait: 0.5,
-        seed: 3,
-        ..Truth::default()
-    };
+    let contended = Truth::contended();
     let (path, record) = blocks(scratch.path(), contended);
     assert_eq!(record.judgement.verdict, Verdict::Pass);
     assert_eq!(record.judgement.strength, Some(Strength::PerCpu));

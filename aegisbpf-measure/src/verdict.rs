@@ -197,6 +197,12 @@ impl Judgement {
         }
     }
 
+    /// The verdict that counts: [`Judgement::strict`], or as it is.
+    #[must_use]
+    pub fn counted(&self, strict: bool) -> Verdict {
+        if strict { self.strict() } else { self.verdict }
+    }
+
     /// One of the instrument's checks of itself.
     #[must_use]
     pub fn self_check(&self, check: crate::self_check::Kind) -> Option<&SelfCheck> {

@@ -434,15 +434,7 @@ fn a_batch_jobs_wall_time_is_judged_by_its_own_limit() {
 
 #[test]
 fn on_a_contended_machine_the_cpu_second_decides() {
-    let truth = Truth {
-        kind: Kind::Batch,
-        effect: 0.02,
-        noise: 0.2,
-        cpu_noise: 0.005,
-        wait: 0.5,
-        seed: 3,
-        ..Truth::default()
-    };
+    let truth = Truth::contended();
     let judgement = judged(truth.clone()).judgement;
     assert_eq!(judgement.verdict, Verdict::Pass, "{}", judgement.sentence());
     assert_eq!(judgement.strength, Some(Strength::PerCpu));

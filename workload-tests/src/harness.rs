@@ -7,7 +7,7 @@ use std::{
 };
 
 use aegisbpf_measure::{
-    Record, Verdict,
+    Verdict,
     report::{
         github,
         junit::{self, TestSuite},
@@ -120,7 +120,7 @@ fn conclude(
             let (record, verdict) = (&measured.record, measured.record.judgement.verdict);
             let block = table::verdict_block(record);
             println!("{block}  reports: {}", measured.reports.display());
-            let counted = counted(record, options.strict);
+            let counted = record.judgement.counted(options.strict);
             let undecided = match verdict {
                 // Counted as undecided, though it is not.
                 Verdict::Pass => "only a PASS by wall clock counts".to_owned(),
@@ -169,15 +169,6 @@ fn conclude(
         path.display()
     );
     completion
-}
-
-/// The verdict that counts.
-fn counted(record: &Record, strict: bool) -> Verdict {
-    if strict {
-        record.judgement.strict()
-    } else {
-        record.judgement.verdict
-    }
 }
 
 fn map(verdict: Verdict, block: &str, undecided: &str, strict: bool) -> Result<Completion, Failed> {
@@ -244,7 +235,7 @@ mod tests {
         ] {
             (record.judgement.verdict, record.judgement.strength) = (verdict, strength);
             for strict in [false, true] {
-                let counted = counted(&record, strict);
+                let counted = record.judgement.counted(strict);
                 let failed = map(counted, "", "", strict).is_err();
                 let suite = junit::suite(&record, strict);
                 assert_eq!(

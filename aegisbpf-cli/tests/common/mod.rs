@@ -54,6 +54,14 @@ pub(crate) fn finish(mut command: Command) -> Done {
     Running::start(command).finish()
 }
 
+/// Runs `aegisbpf measure` to its end.
+#[track_caller]
+pub(crate) fn measure(args: &[&str]) -> Done {
+    let mut command = aegisbpf(["measure"]);
+    command.args(args);
+    finish(command)
+}
+
 /// A command under way. Dropping it kills it.
 pub(crate) struct Running {
     child: Child,

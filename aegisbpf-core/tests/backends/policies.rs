@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use aegisbpf_core::{Backend, Enforcer, Error, State};
+use aegisbpf_core::{Backend, Enforcer, Error, State, Stats};
 
 use super::audit::{attach, only_rule};
 use crate::common::{Load, Scene, cat, change_during, open_often};
@@ -52,6 +52,11 @@ pub(crate) fn detached_hooks_count_nothing_and_come_back(backend: Backend) {
     assert_eq!(only_rule(&aegis.stats().unwrap()), (2, 0, 0));
 }
 
+fn rows(stats: &Stats) -> Vec<(u32, u64)> {
+    let rows = stats.rules.iter();
+    rows.map(|row| (row.rule.number(), row.audited)).collect()
+}
+
 pub(crate) fn a_new_policy_replaces_the_old_one_whole(backend: Backend) {
     let scene = Scene::new();
     let mut aegis = attach(backend, scene.policy());
@@ -66,12 +71,7 @@ pub(crate) fn a_new_policy_replaces_the_old_one_whole(backend: Backend) {
     cat(&scene.secret);
     cat(&scene.plain);
     let stats = aegis.stats().unwrap();
-    let rows: Vec<_> = stats
-        .rules
-        .iter()
-        .map(|r| (r.rule.number(), r.audited))
-        .collect();
-    assert_eq!(rows, [(1, 2), (2, 1)]);
+    assert_eq!(rows(&stats), [(1, 2), (2, 1)]);
 
     // Nothing of the old policy stays, and ids are not used again.
     let plain = format!(
@@ -83,12 +83,7 @@ pub(crate) fn a_new_policy_replaces_the_old_one_whole(backend: Backend) {
     cat(&scene.secret);
     cat(&scene.plain);
     let stats = aegis.stats().unwrap();
-    let rows: Vec<_> = stats
-        .rules
-        .iter()
-        .map(|r| (r.rule.number(), r.audited))
-        .collect();
-    assert_eq!(rows, [(2, 2), (3, 0)]);
+    assert_eq!(rows(&stats), [(2, 2), (3, 0)]);
     assert!(matches!(stats.rules[1].state, State::Unresolved(_)));
     assert!(
         stats.cgroups.iter().all(|c| c.rule.number() != 1),

@@ -77,6 +77,22 @@ pub struct Bursts {
     pub slows: f64,
 }
 
+impl Truth {
+    /// A batch job on a machine that others use so much that only CPU seconds show what the guard costs: 2 %.
+    #[must_use]
+    pub fn contended() -> Self {
+        Self {
+            kind: Kind::Batch,
+            effect: 0.02,
+            noise: 0.2,
+            cpu_noise: 0.005,
+            wait: 0.5,
+            seed: 3,
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for Truth {
     fn default() -> Self {
         Self {

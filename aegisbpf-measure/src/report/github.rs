@@ -7,11 +7,7 @@ use crate::{record::Record, verdict::Verdict};
 #[must_use]
 pub fn annotations(record: &Record, strict: bool) -> Vec<String> {
     let (plan, judgement) = (&record.plan, &record.judgement);
-    let counted = if strict {
-        judgement.strict()
-    } else {
-        judgement.verdict
-    };
+    let counted = judgement.counted(strict);
     let title = format!("{} {}", plan.workload, judgement.verdict);
     let mut text = judgement.sentence();
     if counted != judgement.verdict {

@@ -145,12 +145,16 @@ fn case(name: impl Into<String>, workload: &str, status: TestCaseStatus) -> Test
 }
 
 fn status(verdict: Verdict, message: &str) -> TestCaseStatus {
-    let mut status = match verdict {
+    let status = match verdict {
         Verdict::Pass => return TestCaseStatus::success(),
         Verdict::Fail => TestCaseStatus::non_success(NonSuccessKind::Failure),
         Verdict::Invalid => TestCaseStatus::non_success(NonSuccessKind::Error),
         Verdict::Inconclusive => TestCaseStatus::skipped(),
     };
+    explained(status, verdict, message)
+}
+
+fn explained(mut status: TestCaseStatus, verdict: Verdict, message: &str) -> TestCaseStatus {
     status.set_type(verdict.to_string());
     status.set_message(message);
     // Some show the attribute, some the element's text.
@@ -167,11 +171,8 @@ fn strict_status(verdict: Verdict, strength: Option<Strength>, message: &str) ->
         (Verdict::Pass | Verdict::Inconclusive, _) => {}
     }
     let message = format!("{message} (strict: only a PASS by wall clock counts)");
-    let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-    status.set_type(Verdict::Inconclusive.to_string());
-    status.set_message(message.clone());
-    status.set_description(message);
-    status
+    let status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+    explained(status, Verdict::Inconclusive, &message)
 }
 
 fn sentence(result: &MetricResult) -> String {
